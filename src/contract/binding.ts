@@ -1,0 +1,91 @@
+import { z } from 'zod'
+import type { BackendHandler, Grant } from './backend.ts'
+import type { AccountId, WorkerName } from './ids.ts'
+import type { Json, JsonObject } from './json.ts'
+import type { Ports } from './ports.ts'
+import type { Wire } from './wire.ts'
+
+// One kind of binding, as the rest of the house sees it. The life of an entry of `bindings` in
+// upload metadata:
+//
+//   entry ── entry schema ──▶ entry ── admit ──▶ stored with the version ── prepare ──▶ wiring ──▶ Wire
+//                                                   └── reveal ──▶ what the API shows
+//
+// The static half (schema, wiring, reveal) is pure. The live half has the ports.
+
+/** What every entry has. The rest is the binding's own. */
+export type Entry = JsonObject & { readonly type: string; readonly name: string }
+
+/** Facts about the version that an entry belongs to. */
+export type VersionFacts = {
+  readonly id: string
+  /** `annotations["workers/tag"]`, or `""`. */
+  readonly tag: string
+  /** ISO 8601. */
+  readonly createdAt: string
+}
+
+export type Owner = { readonly account: AccountId; readonly worker: WorkerName }
+
+/** The half of a binding that keeps state. Owned by `main.ts`. */
+export interface LiveBinding extends AsyncDisposable {
+  /**
+   * Looks at an entry before it is stored with a version, and may change it (encrypt it, resolve a
+   * name). Throws an `ApiError` if what it points at does not exist: nothing is stored then.
+   */
+  admit?(entry: Entry, owner: Owner): Promise<Entry>
+  /** Makes a stored entry ready for `wiring`: opens what is encrypted. Called at each start. */
+  prepare?(stored: Entry, owner: Owner): Promise<Entry>
+  /** Gives the handler of one grant's calls. The grant's `resource` is what `wiring` said. */
+  serve?(grant: Grant): BackendHandler
+  /** The REST resources, mounted by control. */
+  readonly api?: ApiMount
+  /** Told when a Worker is deleted for good, after it is gone. */
+  forget?(owner: Owner): Promise<void>
+}
+
+/** REST resources of one product below `/client/v4/accounts/:account_id`. */
+export type ApiMount = {
+  /** Where they begin, e.g. `/storage/kv/namespaces`. */
+  readonly path: string
+  /**
+   * Answers a request whose URL begins with `path` (what stood before it is cut off).
+   * Throws `ApiError` for what is the client's fault.
+   */
+  handle(request: Request, caller: Caller): Promise<Response>
+}
+
+/** Who calls the API: checked, and allowed to do what the method does. */
+export type Caller = { readonly account: AccountId; readonly email: string }
+
+/** What `defineBinding` takes: typed by the entry's schema. */
+export type BindingDefinition<Type extends string, Schema extends z.ZodType<Entry>> = {
+  readonly type: Type
+  /** Reads an entry from upload metadata. Unknown keys of an entry are refused or dropped here. */
+  readonly entry: Schema
+  readonly wiring: (prepared: Entry, version: VersionFacts) => Wire
+  /** What the API shows of a stored entry: all of it by default. */
+  readonly reveal?: (stored: Entry) => Entry
+  /** The folder of `NNNN.sql` files, applied in order to the binding's own database. */
+  readonly migrations?: URL
+  readonly open?: (ports: Ports) => Promise<LiveBinding>
+}
+
+/** One kind of binding with the type of its entries forgotten: what a list of them holds. */
+export type Binding = Omit<BindingDefinition<string, z.ZodType<Entry>>, 'entry'> & {
+  /** Reads an entry. Throws a `z.ZodError`. */
+  readonly parse: (entry: unknown) => Entry
+}
+
+export function defineBinding<const Type extends string, Schema extends z.ZodType<Entry>>(
+  definition: BindingDefinition<Type, Schema>,
+): Binding & { readonly type: Type } {
+  const { entry, ...rest } = definition
+  return { ...rest, parse: (value) => entry.parse(value) }
+}
+
+/** The name of a binding: any text that can be a property of `env`; long ones are refused. */
+export const bindingName = z.string().min(1).max(255)
+
+/** Reads any JSON value, with a bound on what `JSON.parse` gave. */
+export const jsonValue: z.ZodType<Json> = z.json()

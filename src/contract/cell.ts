@@ -1,0 +1,96 @@
+import type { VersionFacts } from './binding.ts'
+import type { AccountId, BlobKey, WorkerName } from './ids.ts'
+import type { Wire } from './wire.ts'
+
+/**
+ * A *cell* is one workerd process that holds the Workers of one account that are bound to each
+ * other. `deploy/` says which cells there should be, `runtime/` makes it so.
+ */
+export type CellPlan = {
+  readonly account: AccountId
+  /** At least one; a Worker with a split deployment is in it once per version. */
+  readonly workers: readonly WorkerPlan[]
+}
+
+/** One version of a Worker, ready to run. */
+export type WorkerPlan = {
+  readonly account: AccountId
+  readonly worker: WorkerName
+  readonly version: VersionFacts
+  /** The share of requests that this version gets, 0 to 100. */
+  readonly percentage: number
+  readonly code: Code
+  readonly exports: WorkerExports
+  readonly bindings: readonly PlannedBinding[]
+}
+
+export type PlannedBinding = {
+  /** The name in `env`. */
+  readonly name: string
+  /** The binding's type, e.g. `kv_namespace`. */
+  readonly type: string
+  readonly wire: Wire
+}
+
+export type Code = {
+  readonly format: 'modules' | 'service-worker'
+  readonly mainModule: string
+  readonly modules: readonly Module[]
+  readonly compatibilityDate: string
+  readonly compatibilityFlags: readonly string[]
+}
+
+export type Module = {
+  readonly name: string
+  readonly type: ModuleType
+  /** Where the bytes are: `CellHostOptions.readModule`. */
+  readonly key: BlobKey
+  readonly size: number
+}
+
+/** Kinds of module, by their names in workerd's schema. */
+export type ModuleType = 'esModule' | 'commonJsModule' | 'text' | 'data' | 'wasm' | 'json'
+
+/** What a version exports, as seen by running it. */
+export type WorkerExports = {
+  /** Whether there is a default export at all. */
+  readonly hasDefault: boolean
+  /** Handlers of the default export: `fetch`, `scheduled`, `queue` ... */
+  readonly handlers: readonly string[]
+  readonly named: readonly NamedExport[]
+}
+
+export type NamedExport = {
+  readonly name: string
+  readonly type: 'entrypoint' | 'durable-object' | 'workflow' | 'handler' | 'other'
+  readonly handlers: readonly string[]
+}
+
+export type CheckReport =
+  | { readonly ok: true; readonly exports: WorkerExports; readonly startupTimeMs: number }
+  /** `message` is workerd's own, with the user's stack. */
+  | { readonly ok: false; readonly message: string }
+
+/** What the running cell and the planned one need of each other: decided in `deploy/change.ts`. */
+export type CellChange =
+  | { readonly type: 'nothing' }
+  /** Values and resources differ, code and shape do not: the isolate stays. */
+  | { readonly type: 'env' }
+  | { readonly type: 'cell' }
+
+/** The port through which control makes things run. Implemented by `runtime/`. */
+export interface CellHost extends AsyncDisposable {
+  /**
+   * Loads a version in a throw-away process, with `env` as planned but back ends that refuse, and
+   * says what it exports, how long it took, or why it does not start. `exports` of the plan is
+   * ignored.
+   */
+  check(worker: WorkerPlan): Promise<CheckReport>
+
+  /**
+   * Makes the cells of an account be exactly these. Resolves when each Worker answers in its new
+   * form and the route table says so; old processes are drained behind that. Rejects, with the old
+   * state untouched, if a new process does not come up. Calls for one account are taken one by one.
+   */
+  apply(account: AccountId, cells: readonly CellPlan[]): Promise<void>
+}

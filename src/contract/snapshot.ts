@@ -1,0 +1,36 @@
+import type { AccountId, WorkerName } from './ids.ts'
+
+// What the data plane reads. Control and runtime publish whole, immutable snapshots; ingress and
+// backplane never ask anybody.
+
+/** Which host belongs to which Worker. Published by control. */
+export type RouteTable = {
+  /** By host name in lower case, without a port. */
+  readonly hosts: ReadonlyMap<string, RoutedWorker>
+}
+
+export type RoutedWorker = { readonly account: AccountId; readonly worker: WorkerName }
+
+/** Where each Worker runs. Published by runtime. */
+export type LiveTable = {
+  /** By `liveKey`. A Worker that is deployed but down is in it, with targets that are down. */
+  readonly workers: ReadonlyMap<string, readonly Target[]>
+}
+
+export function liveKey(worker: RoutedWorker): string {
+  return `${worker.account}/${worker.worker}`
+}
+
+/** One version of a Worker in one process. */
+export type Target = {
+  /** Unique for the life of the server: ingress counts requests in flight under it. */
+  readonly id: string
+  /** The share of requests, 0 to 100; those of one Worker add up to 100. */
+  readonly percentage: number
+  readonly socketPath: string
+  /** Names of the headers that carry `request.cf` and the visitor's protocol: secret, per process. */
+  readonly cfBlobHeader: string
+  readonly protoHeader: string
+  /** Down: the process died and is being restarted. */
+  readonly state: 'up' | 'down'
+}

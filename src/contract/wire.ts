@@ -1,0 +1,45 @@
+import type { WorkerName } from './ids.ts'
+import type { Json } from './json.ts'
+
+/**
+ * What a binding becomes inside workerd. `wiring.ts` of a binding makes it, purely; `runtime/`
+ * turns it into configuration, and compares two of them to learn what a deploy needs:
+ * - `text` and `json` are values: a change is assigned to the running isolate's `env`;
+ * - `backend`: a changed resource is a new entry in the capability table, the isolate stays;
+ * - a change of anything else (a kind, a target) is another isolate.
+ */
+export type Wire =
+  | { readonly type: 'text'; readonly text: string }
+  | { readonly type: 'json'; readonly json: Json }
+  | { readonly type: 'key'; readonly key: CryptoKeyWire }
+  | BackendWire
+  | WorkerWire
+
+/** A binding whose back end is ours, reached over the backplane with workerd's native client. */
+export type BackendWire = {
+  readonly type: 'backend'
+  /** The kind of native binding, by its name in workerd's schema. */
+  readonly client: 'kvNamespace'
+  /** What it points at, as the binding's `serve` is told. */
+  readonly resource: Json
+}
+
+/** Another Worker of the same account, in the same cell. */
+export type WorkerWire = {
+  readonly type: 'worker'
+  readonly worker: WorkerName
+  /** A named export; the default export if absent. */
+  readonly entrypoint?: string
+  /** `ctx.props` of the callee. */
+  readonly props?: Json
+}
+
+/** A `CryptoKey` made by workerd at start. */
+export type CryptoKeyWire = {
+  readonly format: 'raw' | 'pkcs8' | 'spki' | 'jwk'
+  /** Base64 for the binary formats, JSON text for `jwk`. */
+  readonly data: string
+  /** The algorithm as `crypto.subtle.importKey` takes it. */
+  readonly algorithm: Json
+  readonly usages: readonly string[]
+}
