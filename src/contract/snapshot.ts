@@ -1,3 +1,4 @@
+import type { Grant } from './backend.ts'
 import type { AccountId, WorkerName } from './ids.ts'
 
 // What the data plane reads. Control and runtime publish whole, immutable snapshots; ingress and
@@ -33,4 +34,26 @@ export type Target = {
   readonly protoHeader: string
   /** Down: the process died and is being restarted. */
   readonly state: 'up' | 'down'
+}
+
+/** The backplane as the runtime sees it: where cells call their bindings. */
+export interface BackplanePort {
+  /**
+   * Listens on `socketPath` for the calls of one cell, until disposed of (which answers what is in
+   * flight first). Resolves once it listens. A stale socket file is removed.
+   */
+  open(cell: string, socketPath: string): Promise<AsyncDisposable>
+  /** Replaces, in one step, everything that a cell may call. */
+  grant(cell: string, grants: readonly Grant[]): void
+}
+
+/** Ingress as the runtime sees it. */
+export interface IngressPort {
+  /** Takes effect for the next request. */
+  publishLive(table: LiveTable): void
+  /**
+   * Resolves once no request to these targets is in flight, at the latest after `deadlineMs`:
+   * then what is left (open WebSockets, endless streams) has been closed.
+   */
+  drain(targetIds: readonly string[], deadlineMs: number): Promise<void>
 }
