@@ -1,0 +1,176 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type Dispatcher, Pool } from 'undici'
+import type { Target } from '#contract/snapshot.ts'
+import { connectionsPerTarget, idleConnectionMs, responseHeadMs } from './limits.ts'
+
+/** How an attempt to have a request answered by a target ended. */
+export type Outcome =
+  /** The response was passed on, or the visitor went away. */
+  | 'answered'
+  /** The Worker threw: nothing was sent to the visitor yet. */
+  | 'threw'
+  /** The connection could not be made: the request was not seen by the Worker. */
+  | 'unreached'
+  /** The connection broke before a response began: the Worker may have seen the request. */
+  | 'broken'
+
+/** Keep-alive connections to one target. Whoever makes it closes it. */
+export class Upstream {
+  readonly #pool: Pool
+
+  constructor(target: Target) {
+    this.#pool = new Pool('http://worker', {
+      socketPath: target.socketPath,
+      connections: connectionsPerTarget,
+      pipelining: 1,
+      keepAliveTimeout: idleConnectionMs,
+      keepAliveMaxTimeout: idleConnectionMs,
+      headersTimeout: responseHeadMs,
+      // A stream may pause for as long as its Worker likes; the visitor ends it by leaving.
+      bodyTimeout: 0,
+      maxHeaderSize: 128 * 1024,
+      // HEAD and 1xx are the runtime's business; a wrong Content-Length is an error of the Worker.
+      strictContentLength: false,
+    })
+  }
+
+  /** Sends one request and streams what comes back, both with backpressure. */
+  forward(request: IncomingMessage, response: ServerResponse, headers: string[]): Promise<Outcome> {
+    return new Promise((resolve) => {
+      const relay = new Relay(response, resolve)
+      this.#pool.dispatch(
+        {
+          method: methodOf(request),
+          path: request.url ?? '/',
+          headers,
+          body: hasBody(request) ? request : null,
+        },
+        relay,
+      )
+    })
+  }
+
+  close(): void {
+    void this.#pool.destroy()
+  }
+}
+
+/** Passes one response on, as undici hands it over piece by piece. */
+class Relay implements Dispatcher.DispatchHandler {
+  readonly #response: ServerResponse
+  readonly #resolve: (outcome: Outcome) => void
+  #sent = false
+  #threw = false
+  #controller: Dispatcher.DispatchController | undefined
+
+  constructor(response: ServerResponse, resolve: (outcome: Outcome) => void) {
+    this.#response = response
+    this.#resolve = resolve
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#sent = true
+    this.#controller = controller
+    if (this.#response.destroyed) return controller.abort(new Error('the visitor left'))
+    this.#response.once('close', this.#onClose)
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+    const headers = flatHeaders(controller.rawHeaders)
+    if (status < 200) return
+    if (status === 500 && isUncaught(headers)) {
+      this.#threw = true
+      return
+    }
+    this.#response.writeHead(status, endToEnd(headers))
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#threw) return
+    if (this.#response.write(chunk)) return
+    controller.pause()
+    this.#response.once('drain', () => controller.resume())
+  }
+
+  onResponseEnd(): void {
+    this.#done()
+    if (this.#threw) return this.#resolve('threw')
+    this.#response.end()
+    this.#resolve('answered')
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    this.#done()
+    if (this.#threw) return this.#resolve('threw')
+    if (this.#response.headersSent || this.#response.destroyed) {
+      // A response cut in the middle must look cut to the visitor as well.
+      this.#response.destroy()
+      return this.#resolve('answered')
+    }
+    this.#resolve(this.#sent && !isConnectError(error) ? 'broken' : 'unreached')
+  }
+
+  readonly #onClose = (): void => {
+    if (!this.#response.writableFinished) this.#controller?.abort(new Error('the visitor left'))
+  }
+
+  #done(): void {
+    this.#response.off('close', this.#onClose)
+  }
+}
+
+function methodOf(request: IncomingMessage): Dispatcher.HttpMethod {
+  return request.method ?? 'GET'
+}
+
+export function hasBody(request: IncomingMessage): boolean {
+  const { headers } = request
+  if (headers['transfer-encoding'] !== undefined) return true
+  const length = headers['content-length']
+  return length !== undefined && length !== '0'
+}
+
+function isConnectError(error: Error): boolean {
+  return (
+    'code' in error &&
+    (error.code === 'ECONNREFUSED' || error.code === 'ENOENT' || error.code === 'UND_ERR_DESTROYED')
+  )
+}
+
+function flatHeaders(raw: Dispatcher.DispatchController['rawHeaders']): string[] {
+  if (!Array.isArray(raw)) return []
+  return raw.map((piece) => (typeof piece === 'string' ? piece : piece.toString('latin1')))
+}
+
+/**
+ * workerd answers an uncaught exception with a bare 500 that closes the connection. A Worker's own
+ * 500 never looks so: it keeps the connection, and text bodies have a type.
+ */
+function isUncaught(headers: readonly string[]): boolean {
+  let closes = false
+  for (let index = 0; index < headers.length; index += 2) {
+    const name = headers[index]?.toLowerCase()
+    if (name === 'content-type') return false
+    if (name === 'connection' && headers[index + 1]?.toLowerCase() === 'close') closes = true
+    if (name === 'content-length' && headers[index + 1] !== '21') return false
+  }
+  return closes
+}
+
+const hopByHop: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+  'trailer',
+])
+
+function endToEnd(headers: readonly string[]): string[] {
+  const kept: string[] = []
+  for (let index = 0; index + 1 < headers.length; index += 2) {
+    const name = headers[index] ?? ''
+    if (!hopByHop.has(name.toLowerCase())) kept.push(name, headers[index + 1] ?? '')
+  }
+  return kept
+}

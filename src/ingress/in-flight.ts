@@ -1,0 +1,48 @@
+/**
+ * Counts what is in flight to each target, so that a process is stopped only when nobody waits
+ * for it any more.
+ */
+export class InFlight {
+  readonly #targets = new Map<string, { readonly cuts: Set<() => void>; waiters: (() => void)[] }>()
+
+  /**
+   * Counts one request until the returned function is called. `cut` ends it by force, and is
+   * called when a drain has waited long enough.
+   */
+  begin(targetId: string, cut: () => void): () => void {
+    const target = this.#targets.get(targetId) ?? { cuts: new Set(), waiters: [] }
+    this.#targets.set(targetId, target)
+    target.cuts.add(cut)
+    return () => {
+      if (!target.cuts.delete(cut) || target.cuts.size > 0) return
+      this.#targets.delete(targetId)
+      for (const wake of target.waiters) wake()
+    }
+  }
+
+  count(targetId: string): number {
+    return this.#targets.get(targetId)?.cuts.size ?? 0
+  }
+
+  /** Resolves when nothing is in flight to these targets; cuts what is left after `deadlineMs`. */
+  async drain(targetIds: readonly string[], deadlineMs: number): Promise<void> {
+    const deadline = setTimeout(() => {
+      for (const id of targetIds) {
+        for (const cut of this.#targets.get(id)?.cuts ?? []) cut()
+      }
+    }, deadlineMs)
+    await Promise.all(targetIds.map((id) => this.#empty(id)))
+    clearTimeout(deadline)
+  }
+
+  /** Resolves when nothing at all is in flight; cuts what is left after `deadlineMs`. */
+  async drainAll(deadlineMs: number): Promise<void> {
+    await this.drain([...this.#targets.keys()], deadlineMs)
+  }
+
+  #empty(targetId: string): Promise<void> {
+    const target = this.#targets.get(targetId)
+    if (!target) return Promise.resolve()
+    return new Promise((resolve) => target.waiters.push(resolve))
+  }
+}

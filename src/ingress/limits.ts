@@ -1,0 +1,23 @@
+/** Bytes of all headers. developers.cloudflare.com/workers/platform/limits: "Request limits", 32 KB. */
+export const headerBytes = 32 * 1024
+
+/** Bytes of the request target. Same page: "URL size", 16 KB. */
+export const urlBytes = 16 * 1024
+
+/** How long a request waits for a process that crashed and is being restarted. */
+export const restartWaitMs = 3_000
+
+/** How many requests may wait so, over all Workers: beyond, they are told 502 at once. */
+export const restartWaiters = 1_000
+
+/** Connections kept to one version of a Worker in one process. */
+export const connectionsPerTarget = 512
+
+/**
+ * How long a Worker may take until its response begins. The platform sets no such limit while the
+ * visitor stays; this one only ends what nobody waits for any more.
+ */
+export const responseHeadMs = 30 * 60_000
+
+/** workerd closes a connection idle for 5 s; we let go of it first. */
+export const idleConnectionMs = 4_000

@@ -1,0 +1,85 @@
+import type { ServerResponse } from 'node:http'
+
+/** A page of ours in place of a Worker's response. */
+export type ErrorPage = {
+  readonly status: number
+  /** Cloudflare's number of the error, where it has one. */
+  readonly code?: number
+  readonly title: string
+  readonly text: string
+}
+
+export const pages = {
+  badHost: {
+    status: 400,
+    title: 'Bad request',
+    text: 'The Host header of this request is missing, doubled or not a host name.',
+  },
+  badTarget: {
+    status: 400,
+    title: 'Bad request',
+    text: 'The request line must hold a path, beginning with a slash.',
+  },
+  urlTooLong: { status: 414, title: 'URI too long', text: 'The URL is longer than 16 KB.' },
+  noWorker: {
+    status: 404,
+    title: 'There is nothing here yet',
+    text: 'No Worker is deployed at this host name.',
+  },
+  threw: {
+    status: 500,
+    code: 1101,
+    title: 'Worker threw exception',
+    text: 'An unknown error occurred while rendering the page: the Worker threw a JavaScript exception.',
+  },
+  unavailable: {
+    status: 502,
+    title: 'Bad gateway',
+    text: 'The process of this Worker is not answering. It is being restarted.',
+  },
+} as const satisfies Record<string, ErrorPage>
+
+/** Sends a page, unless a response has already begun: then the connection is cut, as it must be. */
+export function sendPage(response: ServerResponse, page: ErrorPage, ray: string): void {
+  if (response.headersSent) {
+    response.destroy()
+    return
+  }
+  const html = render(page, ray)
+  response.writeHead(page.status, {
+    'content-type': 'text/html; charset=UTF-8',
+    'content-length': Buffer.byteLength(html),
+    'cache-control': 'private, no-store',
+    'referrer-policy': 'same-origin',
+    'x-frame-options': 'SAMEORIGIN',
+    'cf-ray': ray,
+    ...(page.status === 502 && { 'retry-after': '1' }),
+  })
+  response.end(response.req.method === 'HEAD' ? undefined : html)
+}
+
+/** The whole page. Nothing in it comes from a user: the ray is ours. */
+function render(page: ErrorPage, ray: string): string {
+  const heading = page.code === undefined ? `Error ${page.status}` : `Error ${page.code}`
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>${page.title} | ${heading}</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 12vh auto; max-width: 38rem; padding: 0 1.5rem }
+h1 { font-size: 2.4rem; font-weight: 300; margin: 0 } h1 small { font-size: 0.9rem; color: #666; white-space: nowrap }
+h2 { font-weight: 400; color: #666; margin: 0 0 2rem }
+@media (prefers-color-scheme: dark) { body { color: #ddd; background: #161616 } h2, h1 small { color: #999 } }
+</style>
+</head>
+<body>
+<h1>${heading} <small>Ray ID: ${ray}</small></h1>
+<h2>${page.title}</h2>
+<p>${page.text}</p>
+</body>
+</html>
+`
+}

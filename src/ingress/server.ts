@@ -1,0 +1,228 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { Log } from '#contract/ports/log.ts'
+import type { Random } from '#contract/ports/random.ts'
+import type { IngressPort, RouteTable, Target } from '#contract/snapshot.ts'
+import { hasBody, Upstream } from './forward.ts'
+import { InFlight } from './in-flight.ts'
+import { headerBytes, restartWaitMs, urlBytes } from './limits.ts'
+import { type ErrorPage, pages, sendPage } from './pages.ts'
+import { pick, Table } from './table.ts'
+import { colo, forwardedHeaders, hostOf, originOf, type Trust, type Visit } from './visitor.ts'
+import { joinWebSocket, wantsWebSocket } from './websocket.ts'
+
+export type IngressOptions = {
+  readonly trust: Trust
+  readonly random: Random
+  readonly log: Log
+}
+
+/** The public listener: a visitor's request finds its Worker's process. Owned by `main.ts`. */
+export interface Ingress extends IngressPort, AsyncDisposable {
+  publishRoutes(table: RouteTable): void
+  /** Listens; resolves with the port, rejects with Node's error if it can't. */
+  listen(address: { readonly host: string; readonly port: number }): Promise<number>
+  /** Stops listening and lets what is in flight finish, for so long. */
+  close(deadlineMs: number): Promise<void>
+}
+
+export function createIngress(options: IngressOptions): Ingress {
+  return new IngressServer(options)
+}
+
+class IngressServer implements Ingress {
+  readonly #options: IngressOptions
+  readonly #table = new Table()
+  readonly #inFlight = new InFlight()
+  readonly #upstreams = new Map<string, Upstream>()
+  readonly #server: Server
+
+  constructor(options: IngressOptions) {
+    this.#options = options
+    this.#server = createServer(
+      {
+        maxHeaderSize: headerBytes,
+        keepAliveTimeout: 75_000,
+        headersTimeout: 60_000,
+        requestTimeout: 0,
+        shouldUpgradeCallback: wantsWebSocket,
+      },
+      (request, response) => void this.#answer(request, response),
+    )
+    this.#server.on('upgrade', (request, socket, head) => void this.#join(request, socket, head))
+    this.#server.on('clientError', refuseMalformed)
+  }
+
+  listen(address: { readonly host: string; readonly port: number }): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen(address.port, address.host, 4096, () => {
+        this.#server.off('error', reject)
+        const bound = this.#server.address()
+        resolve(typeof bound === 'object' && bound !== null ? bound.port : address.port)
+      })
+    })
+  }
+
+  publishRoutes(table: RouteTable): void {
+    this.#table.publishRoutes(table)
+  }
+
+  publishLive(table: Parameters<IngressPort['publishLive']>[0]): void {
+    this.#table.publishLive(table)
+    const live = new Set([...table.workers.values()].flat().map((target) => target.id))
+    for (const [id, upstream] of this.#upstreams) {
+      // What still has requests in flight is closed by their drain.
+      if (live.has(id) || this.#inFlight.count(id) > 0) continue
+      upstream.close()
+      this.#upstreams.delete(id)
+    }
+  }
+
+  async drain(targetIds: readonly string[], deadlineMs: number): Promise<void> {
+    await this.#inFlight.drain(targetIds, deadlineMs)
+    for (const id of targetIds) {
+      this.#upstreams.get(id)?.close()
+      this.#upstreams.delete(id)
+    }
+  }
+
+  async close(deadlineMs: number): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    this.#server.closeIdleConnections()
+    await this.#inFlight.drainAll(deadlineMs)
+    this.#server.closeAllConnections()
+    await closed
+    for (const upstream of this.#upstreams.values()) upstream.close()
+    this.#upstreams.clear()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close(0)
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const ray = this.#ray()
+    const page = await this.#tryTargets(request, response, ray).catch((error: unknown) => {
+      this.#options.log.error('ingress failed', { ray, error: String(error) })
+      return pages.unavailable
+    })
+    if (page && !response.destroyed) sendPage(response, page, ray)
+  }
+
+  /** Has the request answered, or says which page to send instead. */
+  async #tryTargets(
+    request: IncomingMessage,
+    response: ServerResponse,
+    ray: string,
+  ): Promise<ErrorPage | undefined> {
+    const visit = this.#visit(request, ray)
+    if ('status' in visit) return visit
+    const deadline = performance.now() + restartWaitMs
+    for (let broken = 0; ;) {
+      const target = pick(this.#table.targets(visit.hostname), this.#chance())
+      if (target) {
+        const outcome = await this.#once(request, response, { visit, target })
+        if (outcome === 'answered') return undefined
+        if (outcome === 'threw') return pages.threw
+        // The Worker may have acted on it, or died of it: what is safe to repeat is, once.
+        if (outcome === 'broken' && (broken++ > 0 || !isRepeatable(request))) {
+          return pages.unavailable
+        }
+        if (request.readableDidRead && hasBody(request)) return pages.unavailable
+      } else if (!this.#table.knows(visit.hostname)) {
+        return pages.noWorker
+      }
+      const left = deadline - performance.now()
+      if (left <= 0 || response.destroyed) return pages.unavailable
+      // A dead process is noticed by its exit, which follows the broken connection.
+      await pause(5)
+      await this.#table.up(visit.hostname, left)
+    }
+  }
+
+  async #once(
+    request: IncomingMessage,
+    response: ServerResponse,
+    to: { readonly visit: Visit; readonly target: Target },
+  ): Promise<Awaited<ReturnType<Upstream['forward']>>> {
+    const { visit, target } = to
+    const end = this.#inFlight.begin(target.id, () => response.destroy())
+    try {
+      const headers = forwardedHeaders(request, visit, target)
+      return await this.#upstream(target).forward(request, response, headers)
+    } finally {
+      end()
+    }
+  }
+
+  async #join(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    socket.on('error', () => socket.destroy())
+    const ray = this.#ray()
+    const visit = this.#visit(request, ray)
+    if ('status' in visit) return refuseUpgrade(socket, visit)
+    if (!this.#table.knows(visit.hostname)) return refuseUpgrade(socket, pages.noWorker)
+    await this.#table.up(visit.hostname, restartWaitMs)
+    const target = pick(this.#table.targets(visit.hostname), this.#chance())
+    if (!target) return refuseUpgrade(socket, pages.unavailable)
+    const end = this.#inFlight.begin(target.id, () => socket.destroy())
+    try {
+      const headers = forwardedHeaders(request, visit, target)
+      const outcome = await joinWebSocket({ request, socket, head, headers, target })
+      if (outcome === 'unreached') refuseUpgrade(socket, pages.unavailable)
+    } finally {
+      end()
+    }
+  }
+
+  /** Checks a request before anything is looked up for it. */
+  #visit(request: IncomingMessage, ray: string): Visit | ErrorPage {
+    const url = request.url ?? ''
+    if (url.length > urlBytes) return pages.urlTooLong
+    if (!url.startsWith('/')) return pages.badTarget
+    const host = hostOf(request)
+    if (!host) return pages.badHost
+    return { ...host, ...originOf(request, this.#options.trust), ray }
+  }
+
+  #upstream(target: Target): Upstream {
+    const known = this.#upstreams.get(target.id)
+    if (known) return known
+    const made = new Upstream(target)
+    this.#upstreams.set(target.id, made)
+    return made
+  }
+
+  #ray(): string {
+    return `${this.#options.random.hex(8)}-${colo}`
+  }
+
+  #chance(): number {
+    return Math.random()
+  }
+}
+
+const repeatable: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+function isRepeatable(request: IncomingMessage): boolean {
+  return repeatable.has(request.method ?? '') && !hasBody(request)
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, milliseconds))
+}
+
+/** A socket that has no response object is answered by hand, and closed. */
+function refuseUpgrade(socket: Duplex, page: ErrorPage): void {
+  if (socket.destroyed) return
+  socket.end(
+    `HTTP/1.1 ${page.status} ${page.title}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
+  )
+}
+
+function refuseMalformed(error: Error & { code?: string }, socket: Duplex): void {
+  if (socket.destroyed || !socket.writable) return
+  const status =
+    error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request'
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+}

@@ -1,0 +1,166 @@
+import type { IncomingMessage } from 'node:http'
+import { BlockList, isIP, isIPv6 } from 'node:net'
+import type { Target } from '#contract/snapshot.ts'
+
+/** A visitor's request after the checks that come before any routing. */
+export type Visit = {
+  /** Lower case, without a port: the key of the route table. */
+  readonly hostname: string
+  /** As it was sent, with its port: what the Worker's `request.url` shows. */
+  readonly host: string
+  readonly ip: string
+  readonly protocol: 'http' | 'https'
+  readonly ray: string
+}
+
+/** Whose `X-Forwarded-*` are believed. */
+export type Trust = (ip: string) => boolean
+
+/** Makes a `Trust` of a list of addresses and CIDR blocks. Throws for one that is neither. */
+export function trustIn(proxies: readonly string[]): Trust {
+  const list = new BlockList()
+  for (const proxy of proxies) {
+    const [address = '', prefix] = proxy.split('/')
+    if (isIP(address) === 0) throw new Error(`"${proxy}" is not an address or a CIDR block`)
+    const family = isIPv6(address) ? 'ipv6' : 'ipv4'
+    if (prefix === undefined) list.addAddress(address, family)
+    else list.addSubnet(address, Number(prefix), family)
+  }
+  return (ip) => isIP(ip) !== 0 && list.check(ip, isIPv6(ip) ? 'ipv6' : 'ipv4')
+}
+
+// A registered name or IPv4 address, or an IPv6 address in brackets; then perhaps a port. Userinfo
+// and everything else that a URL parser would read in another way is refused.
+const hostPattern =
+  /^([a-z0-9_](?:[a-z0-9._-]{0,252}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\])\.?(?::\d{1,5})?$/i
+
+/** The host of a request, or `undefined` if there is not exactly one that is well formed. */
+export function hostOf(request: IncomingMessage): { hostname: string; host: string } | undefined {
+  const { rawHeaders } = request
+  let host: string | undefined
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index]
+    if (name?.length === 4 && name.toLowerCase() === 'host') {
+      if (host !== undefined) return undefined
+      host = rawHeaders[index + 1]
+    }
+  }
+  const match = host === undefined ? null : hostPattern.exec(host)
+  if (host === undefined || match?.[1] === undefined) return undefined
+  return { hostname: match[1].toLowerCase(), host }
+}
+
+/** The visitor's address and protocol: the connection's, or what a trusted proxy says. */
+export function originOf(
+  request: IncomingMessage,
+  trust: Trust,
+): { ip: string; protocol: 'http' | 'https' } {
+  const peer = plainAddress(request.socket.remoteAddress ?? '')
+  const encrypted = 'encrypted' in request.socket
+  const own = { ip: peer, protocol: encrypted ? ('https' as const) : ('http' as const) }
+  if (!trust(peer)) return own
+  const hops = [request.headers['x-forwarded-for'] ?? []].flat().join(',').split(',')
+  const addresses = hops.map((hop) => plainAddress(hop.trim())).filter((hop) => isIP(hop) !== 0)
+  const proto = request.headers['x-forwarded-proto']
+  return {
+    ip: addresses.findLast((address) => !trust(address)) ?? addresses[0] ?? peer,
+    protocol: proto === 'https' || proto === 'http' ? proto : own.protocol,
+  }
+}
+
+/** IPv4 connections of a dual-stack listener look like `::ffff:192.0.2.1`. */
+function plainAddress(address: string): string {
+  return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address
+}
+
+// Headers of one connection (RFC 9110 §7.6.1), and those that the platform makes itself: no visitor
+// may write one of these.
+const dropped: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'expect',
+  'host',
+  'forwarded',
+  'x-real-ip',
+  'true-client-ip',
+])
+const droppedPrefixes: readonly string[] = ['cf-', 'x-forwarded-', 'x-bindery-']
+
+/** The headers a Worker sees, as a flat list of names and values: the visitor's, cleaned, and ours. */
+export function forwardedHeaders(request: IncomingMessage, visit: Visit, target: Target): string[] {
+  const { rawHeaders } = request
+  const named = connectionNamed(request.headers.connection)
+  const headers: string[] = ['Host', visit.host]
+  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] ?? ''
+    const lower = name.toLowerCase()
+    if (dropped.has(lower) || droppedPrefixes.some((prefix) => lower.startsWith(prefix))) continue
+    if (named?.has(lower) || lower === target.cfBlobHeader || lower === target.protoHeader) continue
+    headers.push(name, rawHeaders[index + 1] ?? '')
+  }
+  headers.push(
+    'CF-Connecting-IP',
+    visit.ip,
+    'CF-Ray',
+    visit.ray,
+    'CF-Visitor',
+    visit.protocol === 'https' ? '{"scheme":"https"}' : '{"scheme":"http"}',
+    'X-Forwarded-For',
+    visit.ip,
+    'X-Forwarded-Proto',
+    visit.protocol,
+    'X-Real-IP',
+    visit.ip,
+    target.protoHeader,
+    visit.protocol,
+    target.cfBlobHeader,
+    cfOf(request),
+  )
+  return headers
+}
+
+/** Headers that a `Connection` header declares to be of this connection only. */
+function connectionNamed(value: string | undefined): ReadonlySet<string> | undefined {
+  if (value === undefined || value === 'keep-alive' || value === 'close') return undefined
+  return new Set(
+    value
+      .toLowerCase()
+      .split(',')
+      .map((name) => name.trim()),
+  )
+}
+
+/**
+ * `request.cf`, as JSON. What a single machine knows is in it; what takes a map of the Internet
+ * (country, network, bot score) is not, rather than made up.
+ */
+function cfOf(request: IncomingMessage): string {
+  const encoding = request.headers['accept-encoding'] ?? ''
+  return asciiJson({
+    colo: colo,
+    httpProtocol: `HTTP/${request.httpVersion}`,
+    requestPriority: '',
+    clientAcceptEncoding: Array.isArray(encoding) ? encoding.join(', ') : encoding,
+    edgeRequestKeepAliveStatus: 1,
+    tlsVersion: '',
+    tlsCipher: '',
+  })
+}
+
+/** The name of this place, where Cloudflare has the code of an airport. */
+export const colo = 'BND'
+
+/** JSON with everything outside ASCII escaped, so that it is a header value in any encoding. */
+function asciiJson(value: object): string {
+  return JSON.stringify(value).replaceAll(
+    /[\u007f-\uffff]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}

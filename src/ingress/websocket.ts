@@ -1,0 +1,93 @@
+import { type IncomingMessage, request as httpRequest } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { Target } from '#contract/snapshot.ts'
+import { responseHeadMs } from './limits.ts'
+
+export type Upgrade = {
+  readonly request: IncomingMessage
+  /** The visitor's connection. */
+  readonly socket: Duplex
+  /** What the visitor sent behind the head of its request. */
+  readonly head: Buffer
+  /** As `forwardedHeaders` makes them, without those of the upgrade itself. */
+  readonly headers: readonly string[]
+  readonly target: Target
+}
+
+/** Whether a request asks for a WebSocket. Other upgrades are answered as if they were not there. */
+export function wantsWebSocket(request: IncomingMessage): boolean {
+  return request.method === 'GET' && request.headers.upgrade?.toLowerCase() === 'websocket'
+}
+
+/**
+ * Hands the handshake to the Worker and, once it accepted, joins the two connections. Frames are
+ * the Worker's and the visitor's business. Resolves when both are closed; `'unreached'` means that
+ * nothing was sent to the visitor and the caller should.
+ *
+ * The handshake's answer is read as HTTP: had it been spliced blindly, a refused handshake would
+ * leave the visitor with a connection to the cell that nobody cleans requests on.
+ */
+export function joinWebSocket(upgrade: Upgrade): Promise<'closed' | 'unreached'> {
+  const { request, socket, head, target } = upgrade
+  return new Promise((resolve) => {
+    const outgoing = httpRequest({
+      socketPath: target.socketPath,
+      method: 'GET',
+      path: request.url ?? '/',
+      headers: [...upgrade.headers, 'Connection', 'Upgrade', 'Upgrade', 'websocket'],
+      agent: false,
+      timeout: responseHeadMs,
+    })
+    const leave = (): void => void outgoing.destroy()
+    socket.once('close', leave)
+    socket.on('error', leave)
+    outgoing.once('upgrade', (answer, upstream, rest) => {
+      socket.off('close', leave)
+      socket.write(headOf(answer))
+      socket.write(rest)
+      upstream.write(head)
+      void splice(socket, upstream).then(() => resolve('closed'))
+    })
+    outgoing.once('response', (answer) => {
+      // Not a WebSocket after all: pass the answer on and close, whatever it is.
+      socket.write(headOf(answer, ['Connection: close']))
+      answer.pipe(socket)
+      socket.once('close', () => resolve('closed'))
+    })
+    outgoing.once('error', () => resolve(socket.destroyed ? 'closed' : 'unreached'))
+    outgoing.end()
+  })
+}
+
+/** The head of a response, as bytes for a connection that nothing else writes to. */
+function headOf(answer: IncomingMessage, extra: readonly string[] = []): Buffer {
+  const lines = [`HTTP/1.1 ${answer.statusCode} ${answer.statusMessage}`, ...extra]
+  const { rawHeaders } = answer
+  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] ?? ''
+    const lower = name.toLowerCase()
+    // Node has already undone the chunks of the body.
+    if (lower === 'transfer-encoding' || (extra.length > 0 && lower === 'connection')) continue
+    lines.push(`${name}: ${rawHeaders[index + 1]}`)
+  }
+  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1')
+}
+
+/** Joins two connections, with backpressure, until both are closed. */
+async function splice(one: Duplex, other: Duplex): Promise<void> {
+  const ended = Promise.all([closed(one, other), closed(other, one)])
+  one.pipe(other)
+  other.pipe(one)
+  await ended
+}
+
+function closed(end: Duplex, peer: Duplex): Promise<void> {
+  end.on('error', () => peer.destroy())
+  return new Promise((resolve) => {
+    if (end.destroyed) resolve()
+    end.once('close', () => {
+      peer.end()
+      resolve()
+    })
+  })
+}
