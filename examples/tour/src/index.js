@@ -1,0 +1,72 @@
+import { env as importedEnv } from 'cloudflare:workers'
+import { page } from './page.js'
+
+/** One stop of the tour: a binding, what it is asked, and what it answers right now. */
+const stops = [
+  {
+    title: 'Environment variables',
+    code: 'env.GREETING, env.SETTINGS',
+    run: ({ env }) => ({ GREETING: env.GREETING, SETTINGS: env.SETTINGS }),
+  },
+  {
+    title: 'Secrets',
+    code: 'env.PASSPHRASE',
+    run: ({ env }) =>
+      env.PASSPHRASE === undefined
+        ? 'Not set. Try: echo -n sesame | npx wrangler secret put PASSPHRASE --name tour'
+        : `set, ${env.PASSPHRASE.length} characters long`,
+  },
+  {
+    title: 'KV',
+    code: "await env.NOTES.put('visits', n, { metadata }); await env.NOTES.list()",
+    run: async ({ env, url }) => {
+      const visits = Number((await env.NOTES.get('visits')) ?? 0) + 1
+      await env.NOTES.put('visits', String(visits), { metadata: { path: url.pathname } })
+      const { keys } = await env.NOTES.list()
+      return { visits, keys }
+    },
+  },
+  {
+    title: 'Service bindings',
+    code: "await env.GREETER.fetch(request); await env.GREETER_RPC.greet('you')",
+    run: async ({ env }) => {
+      const response = await env.GREETER.fetch('https://tour-greeter/some/path')
+      using conversation = await env.GREETER_RPC.converse()
+      await conversation.say('a session over RPC')
+      return {
+        http: await response.text(),
+        rpc: await env.GREETER_RPC.greet('traveller'),
+        session: await conversation.say('keeps its state'),
+      }
+    },
+  },
+  {
+    title: 'Version metadata',
+    code: 'env.VERSION',
+    run: ({ env }) => env.VERSION,
+  },
+  {
+    title: 'The same env by another road',
+    code: "import { env } from 'cloudflare:workers'; process.env",
+    run: () => ({
+      imported: importedEnv.GREETING,
+      process: globalThis.process?.env?.GREETING,
+    }),
+  },
+]
+
+export default {
+  async fetch(request, env) {
+    const url = new URL(request.url)
+    if (url.pathname === '/favicon.ico') return new Response(null, { status: 204 })
+    const visited = await Promise.all(
+      stops.map(async (stop) => ({ ...stop, answer: await stop.run({ env, url }) })),
+    )
+    if (url.pathname === '/json') {
+      return Response.json(Object.fromEntries(visited.map(({ title, answer }) => [title, answer])))
+    }
+    return new Response(page(visited, request), {
+      headers: { 'content-type': 'text/html; charset=utf-8' },
+    })
+  },
+}

@@ -1,0 +1,95 @@
+// Installs what is missing, shows that it does, and runs the pinned Node. Used by every npm script;
+// plain JavaScript for Node 18 and later, because it runs before anything is installed.
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { constants } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const node = join(root, 'node_modules', 'node', 'bin', 'node')
+
+/** Installs the packages of a folder, unless those of its lock are there already. */
+export async function ensureInstalled(folder = root) {
+  const stamp = join(folder, 'node_modules', '.bindery-installed')
+  const wanted = fingerprint(folder)
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return
+  const name = folder === root ? 'Bindery needs' : `${folder.slice(root.length + 1)} needs`
+  const done = progress(`Installing the packages that ${name} (once; about a minute)`)
+  // `npm install` rather than `npm ci`: the lock has no packages for other platforms, which
+  // `npm ci` takes for a difference.
+  const args = ['install', '--no-audit', '--no-fund', '--loglevel=error', '--no-update-notifier']
+  const { code, output } = await run('npm', args, { cwd: folder, capture: true })
+  done()
+  if (code !== 0 || (folder === root && !existsSync(node))) {
+    process.stderr.write(
+      `${output}\nThe packages could not be installed (npm install in ${folder}).\n`,
+    )
+    if (code === 0)
+      process.stderr.write('Install scripts must be allowed: see "ignore-scripts" in npm config.\n')
+    process.exit(1)
+  }
+  writeFileSync(stamp, wanted)
+}
+
+/** Runs the pinned Node with its output shown; resolves with the exit code. */
+export async function runNode(args, options = {}) {
+  const { code } = await run(node, args, options)
+  return code
+}
+
+/** Runs a program of node_modules/.bin; resolves with the exit code. */
+export async function runTool(name, args) {
+  const { code } = await run(join(root, 'node_modules', '.bin', name), args)
+  return code
+}
+
+function run(command, args, { cwd = process.cwd(), capture = false } = {}) {
+  return new Promise((resolve) => {
+    const path = `${join(root, 'node_modules', '.bin')}:${process.env.PATH}`
+    const stdio = capture ? ['ignore', 'pipe', 'pipe'] : 'inherit'
+    const child = spawn(command, args, { cwd, stdio, env: { ...process.env, PATH: path } })
+    let output = ''
+    child.stdout?.on('data', (data) => (output += data))
+    child.stderr?.on('data', (data) => (output += data))
+    // The terminal tells the whole group of an interrupt; a supervisor tells only us.
+    const forward = (signal) => child.kill(signal)
+    process.on('SIGTERM', forward).on('SIGINT', () => {})
+    child.on('error', (error) => resolve({ code: 127, output: error.message }))
+    child.on('exit', (code, signal) => {
+      process.off('SIGTERM', forward)
+      resolve({ code: code ?? 128 + (constants.signals[signal] ?? 0), output })
+    })
+  })
+}
+
+function fingerprint(folder) {
+  const hash = createHash('sha256')
+  for (const file of ['package.json', 'package-lock.json']) {
+    const path = join(folder, file)
+    if (existsSync(path)) hash.update(readFileSync(path))
+  }
+  return hash.digest('hex')
+}
+
+/** Shows a line that goes on while something takes its time. */
+function progress(text) {
+  const started = Date.now()
+  const seconds = () => `${Math.round((Date.now() - started) / 1000)} s`
+  const isTerminal = process.stdout.isTTY
+  process.stdout.write(isTerminal ? text : `${text} ...\n`)
+  const timer = setInterval(
+    () =>
+      process.stdout.write(
+        isTerminal ? `\r${text} ... ${seconds()}` : `  still installing, ${seconds()}\n`,
+      ),
+    isTerminal ? 1_000 : 10_000,
+  )
+  return () => {
+    clearInterval(timer)
+    process.stdout.write(
+      isTerminal ? `\r${text} ... done in ${seconds()}\n` : `  done in ${seconds()}\n`,
+    )
+  }
+}

@@ -1,0 +1,41 @@
+import { join } from 'node:path'
+// What the npm scripts do: `node scripts/run.mjs start | serve | test | bench [arguments]`.
+// Plain JavaScript for Node 18 and later: see install.mjs.
+import { globSync } from './glob.mjs'
+import { ensureInstalled, root, runNode, runTool } from './install.mjs'
+
+const [task = '', ...rest] = process.argv.slice(2)
+
+const tasks = {
+  start: () => runNode([join(root, 'src/cli/main.ts'), 'start', ...rest]),
+  serve: () => runNode([join(root, 'src/cli/main.ts'), 'serve', ...rest]),
+  bench: () => runNode([join(root, 'bench/main.ts'), ...rest]),
+  test: async () => {
+    await ensureInstalled(join(root, 'test/clients'))
+    return (await check()) || (await test(rest))
+  },
+}
+
+if (!(task in tasks)) {
+  process.stderr.write(`Unknown task "${task}": one of ${Object.keys(tasks).join(', ')}.\n`)
+  process.exit(1)
+}
+await ensureInstalled()
+process.exitCode = await tasks[task]()
+
+/** Types, lint and format: a second or two, so the tests include them. */
+async function check() {
+  const paths = ['src', 'test', 'bench']
+  return (
+    (await runTool('tsc', ['-p', root])) ||
+    (await runTool('tsc', ['-p', join(root, 'tsconfig.worker.json')])) ||
+    (await runTool('oxlint', paths)) ||
+    (await runTool('oxfmt', ['--check', ...paths, 'scripts', 'examples']))
+  )
+}
+
+/** Runs the given test files, or all. Two at a time: many start processes of their own. */
+function test(files) {
+  const all = files.length > 0 ? files : globSync(root, ['src', 'test'], /\.test\.ts$/)
+  return runNode(['--test', '--test-concurrency=2', '--test-timeout=240000', ...all], { cwd: root })
+}

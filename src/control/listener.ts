@@ -1,0 +1,61 @@
+import { createServer, type Server } from 'node:http'
+import { getRequestListener } from '@hono/node-server'
+
+/** The listener of the REST API. Owned by `main.ts`. */
+export interface ApiListener {
+  /** Listens; resolves with the port, rejects with Node's error if it can't. */
+  listen(address: { readonly host: string; readonly port: number }): Promise<number>
+  /** From now on `GET /health` answers 200, and 503 before. */
+  ready(): void
+  /** Stops listening and lets what is in flight finish, for so long. */
+  close(deadlineMs: number): Promise<void>
+}
+
+/** Puts `fetch` and `/health` behind a listener. */
+export function createApiListener(fetch: (request: Request) => Promise<Response>): ApiListener {
+  let isReady = false
+  const answer = async (request: Request): Promise<Response> =>
+    new URL(request.url).pathname === '/health' ? health(isReady) : fetch(request)
+  const listener = getRequestListener(answer, { overrideGlobalObjects: false })
+  const server = createServer(
+    { maxHeaderSize: 64 * 1024, keepAliveTimeout: 75_000, headersTimeout: 60_000 },
+    (incoming, outgoing) => void listener(incoming, outgoing),
+  )
+  return {
+    listen: (address) => listen(server, address),
+    ready: () => {
+      isReady = true
+    },
+    close: (deadlineMs) => {
+      isReady = false
+      return close(server, deadlineMs)
+    },
+  }
+}
+
+function health(isReady: boolean): Response {
+  const status = isReady ? 'ok' : 'starting'
+  return Response.json({ status }, { status: isReady ? 200 : 503 })
+}
+
+function listen(
+  server: Server,
+  address: { readonly host: string; readonly port: number },
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(address.port, address.host, () => {
+      server.off('error', reject)
+      const bound = server.address()
+      resolve(typeof bound === 'object' && bound !== null ? bound.port : address.port)
+    })
+  })
+}
+
+async function close(server: Server, deadlineMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  server.closeIdleConnections()
+  const deadline = setTimeout(() => server.closeAllConnections(), deadlineMs)
+  await closed
+  clearTimeout(deadline)
+}
