@@ -27,7 +27,7 @@ process.exitCode = await tasks[task]()
 async function check() {
   const paths = ['src', 'test', 'bench']
   return (
-    (await runTool('tsc', ['-p', root])) ||
+    (await runTool('tsc', ['-p', join(root, 'tsconfig.node.json')])) ||
     (await runTool('tsc', ['-p', join(root, 'tsconfig.worker.json')])) ||
     (await runTool('oxlint', paths)) ||
     (await runTool('oxfmt', ['--check', ...paths, 'scripts', 'examples']))

@@ -12,6 +12,10 @@ export type Wire =
   | { readonly type: 'text'; readonly text: string }
   | { readonly type: 'json'; readonly json: Json }
   | { readonly type: 'key'; readonly key: CryptoKeyWire }
+  /** An `ArrayBuffer` (data blobs of the service-worker format). */
+  | { readonly type: 'data'; readonly base64: string }
+  /** A `WebAssembly.Module` (service-worker format), by the name of its module. */
+  | { readonly type: 'wasm'; readonly module: string }
   | BackendWire
   | WorkerWire
 

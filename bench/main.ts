@@ -1,0 +1,83 @@
+import { parseArgs } from 'node:util'
+import { measure, type Measured } from './load.ts'
+import { type Peer, startBindery, startMiniflare, startWorkerd } from './peers.ts'
+
+/** What is measured, by the path of the bench Worker. */
+const works = [
+  { name: 'hello', path: '/', title: 'hello world' },
+  { name: 'kv-get', path: '/kv-get', title: 'KV get' },
+  { name: 'kv-put', path: '/kv-put', title: 'KV put (ours and workerd’s: durable)' },
+] as const
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '3' },
+    connections: { type: 'string', default: '32' },
+    only: { type: 'string' },
+  },
+})
+const connections = Number(values.connections)
+const seconds = Number(values.seconds)
+
+await using peers = new AsyncDisposableStack()
+const running: Peer[] = []
+for (const start of [startBindery, startWorkerd, startMiniflare]) {
+  running.push(peers.use(await start()))
+  print(`started ${running.at(-1)?.name}\n`)
+}
+for (const peer of running) await request(peer, '/prepare')
+
+for (const work of works) {
+  if (values.only !== undefined && values.only !== work.name) continue
+  const rounds = new Map<string, Measured[]>(running.map((peer) => [peer.name, []]))
+  for (let round = 0; round < Number(values.rounds); round++) {
+    // Alternating, and beginning with another peer each time: noise of the machine hits all alike.
+    for (let index = 0; index < running.length; index++) {
+      const peer = running[(index + round) % running.length]
+      if (!peer) continue
+      const { url, host, pid } = peer
+      const load = { url: url + work.path, connections, seconds, pid }
+      rounds.get(peer.name)?.push(await measure(host === undefined ? load : { ...load, host }))
+      print('.')
+    }
+  }
+  print(`\r${report(work.title, rounds)}\n`)
+}
+
+/** A table of medians, and ratios of Bindery to each peer. */
+function report(title: string, rounds: ReadonlyMap<string, readonly Measured[]>): string {
+  const medians = [...rounds].map(([name, measured]) => ({
+    name,
+    rps: median(measured.map((m) => m.requestsPerSecond)),
+    p50: median(measured.map((m) => m.p50Ms)),
+    p99: median(measured.map((m) => m.p99Ms)),
+    cpu: median(measured.map((m) => m.cpuPerRequestUs)),
+    failed: measured.reduce((sum, m) => sum + m.failed, 0),
+  }))
+  const ours = medians[0]
+  const lines = medians.map(
+    (m) =>
+      `  ${m.name.padEnd(10)} ${m.rps.toFixed(0).padStart(7)} req/s  p50 ${m.p50.toFixed(2).padStart(6)} ms  p99 ${m.p99.toFixed(2).padStart(7)} ms  CPU ${m.cpu.toFixed(0).padStart(5)} µs/req  failed ${m.failed}` +
+      (ours && m !== ours
+        ? `   bindery: ${(ours.rps / m.rps).toFixed(2)}× its throughput, ${(ours.cpu / m.cpu).toFixed(2)}× its CPU`
+        : ''),
+  )
+  return `${title}, ${connections} connections, medians of ${values.rounds} rounds of ${seconds} s\n${lines.join('\n')}\n`
+}
+
+function median(numbers: readonly number[]): number {
+  const sorted = numbers.toSorted((a, b) => a - b)
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
+}
+
+async function request(peer: Peer, path: string): Promise<void> {
+  // `fetch` may not set Host; a name below localhost always leads here.
+  const url = peer.host === undefined ? peer.url : peer.url.replace('127.0.0.1', peer.host)
+  const response = await fetch(url + path)
+  if (!response.ok) throw new Error(`${peer.name} answered ${response.status}`)
+}
+
+function print(text: string): void {
+  process.stdout.write(text)
+}

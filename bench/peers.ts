@@ -1,0 +1,151 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { workerdPath } from '#runtime/binary.ts'
+import { run } from './load.ts'
+
+/** A running peer. Whoever starts it disposes of it. */
+export interface Peer extends AsyncDisposable {
+  readonly name: string
+  readonly url: string
+  /** The `Host` header that leads to the Worker, where the URL alone does not. */
+  readonly host?: string
+  readonly pid: number
+}
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const worker = join(root, 'bench', 'worker')
+const startMs = 60_000
+
+/** This repository, as an operator runs it, with the Worker deployed by wrangler. */
+export async function startBindery(): Promise<Peer> {
+  const folder = await copyOfWorker()
+  const [listen, api] = [await freePort(), await freePort()]
+  const data = join(folder, 'data')
+  const child = spawn(
+    process.execPath,
+    [
+      join(root, 'src/cli/main.ts'),
+      'serve',
+      '--data',
+      data,
+      '--listen',
+      `127.0.0.1:${listen}`,
+      '--api',
+      `127.0.0.1:${api}`,
+      '--log-level',
+      'warn',
+    ],
+    { stdio: ['ignore', 'ignore', 'inherit'] },
+  )
+  await answers(`http://127.0.0.1:${api}/health`)
+  const wrangler = join(root, 'node_modules', 'wrangler', 'bin', 'wrangler.js')
+  await run(
+    'bash',
+    ['-c', `set -a; . "${data}/admin.env"; CI=1 exec "${process.execPath}" "${wrangler}" deploy`],
+    folder,
+  )
+  return peer('bindery', child, {
+    folder,
+    url: `http://127.0.0.1:${listen}`,
+    host: 'bench.localhost',
+  })
+}
+
+/** The runtime by itself, with its own bundled KV. */
+export async function startWorkerd(): Promise<Peer> {
+  const folder = await copyOfWorker()
+  const port = await freePort()
+  const config = { name: 'bench', main: 'index.js', compatibility_date: '2026-11-01' }
+  await writeFile(
+    join(folder, 'wrangler.json'),
+    JSON.stringify({ ...config, kv_namespaces: [{ binding: 'KV', id: '0'.repeat(32) }] }),
+  )
+  const args = [
+    'serve',
+    'wrangler.json',
+    '--experimental',
+    '--socket-addr',
+    `http=127.0.0.1:${port}`,
+  ]
+  const child = spawn(workerdPath, args, { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] })
+  await answers(`http://127.0.0.1:${port}/`)
+  return peer('workerd', child, { folder, url: `http://127.0.0.1:${port}` })
+}
+
+/** The library behind `wrangler dev`, in a process of its own. */
+export async function startMiniflare(): Promise<Peer> {
+  const folder = await copyOfWorker()
+  const port = await freePort()
+  const options = {
+    port,
+    host: '127.0.0.1',
+    modules: true,
+    scriptPath: join(folder, 'index.js'),
+    modulesRoot: folder,
+    compatibilityDate: '2026-11-01',
+    kvNamespaces: { KV: '0'.repeat(32) },
+    kvPersist: join(folder, 'kv'),
+    resourcePersistencePath: folder,
+  }
+  const script = `import { Miniflare } from 'miniflare'; await new Miniflare(${JSON.stringify(options)}).ready`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    cwd: root,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  await answers(`http://127.0.0.1:${port}/`)
+  return peer('miniflare', child, { folder, url: `http://127.0.0.1:${port}` })
+}
+
+async function copyOfWorker(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'bindery-bench-'))
+  await cp(worker, folder, { recursive: true })
+  return folder
+}
+
+function peer(
+  name: string,
+  child: ChildProcess,
+  at: { readonly folder: string; readonly url: string; readonly host?: string },
+): Peer {
+  const { folder, ...where } = at
+  const exited = new Promise((resolve) => child.once('exit', resolve))
+  return {
+    name,
+    ...where,
+    pid: child.pid ?? 0,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGTERM')
+      const force = setTimeout(() => child.kill('SIGKILL'), 15_000)
+      await exited
+      clearTimeout(force)
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+async function answers(url: string): Promise<void> {
+  const deadline = performance.now() + startMs
+  while (performance.now() < deadline) {
+    const response = await fetch(url).catch(() => undefined)
+    if (response?.ok) return
+    await new Promise((resolve) => void setTimeout(resolve, 50))
+  }
+  throw new Error(`nothing answers at ${url}`)
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      server.close(() =>
+        resolve(typeof address === 'object' && address !== null ? address.port : 0),
+      )
+    })
+  })
+}

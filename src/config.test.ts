@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict'
+import { homedir } from 'node:os'
+import { resolve } from 'node:path'
+import { suite, test } from 'node:test'
+import { OperatorError } from '#contract/errors.ts'
+import { type Config, readConfig } from './config.ts'
+
+suite('configuration', () => {
+  test('defaults', () => {
+    assert.deepEqual(readConfig([], {}), {
+      dataDirectory: resolve('.bindery'),
+      listen: { host: '127.0.0.1', port: 8787 },
+      api: { host: '127.0.0.1', port: 8788 },
+      domain: 'localhost',
+      trustedProxies: [],
+      masterKey: undefined,
+      logLevel: 'info',
+    } satisfies Config)
+  })
+
+  const good: [string, string[], Record<string, string>, Partial<Config>][] = [
+    ['a flag', ['--listen', '0.0.0.0:80'], {}, { listen: { host: '0.0.0.0', port: 80 } }],
+    ['the environment', [], { BINDERY_API: '[::1]:1' }, { api: { host: '::1', port: 1 } }],
+    [
+      'a flag before the environment',
+      ['--domain', 'a.test'],
+      { BINDERY_DOMAIN: 'b.test' },
+      { domain: 'a.test' },
+    ],
+    ['a port alone', ['--api', '9000'], {}, { api: { host: '127.0.0.1', port: 9000 } }],
+    ['IPv6', ['--listen', '[::]:8787'], {}, { listen: { host: '::', port: 8787 } }],
+    ['a name', ['--listen', 'localhost:0'], {}, { listen: { host: 'localhost', port: 0 } }],
+    ['upper case', ['--domain', 'Example.COM'], {}, { domain: 'example.com' }],
+    [
+      'proxies',
+      ['--trusted-proxies', '10.0.0.0/8, ::1'],
+      {},
+      { trustedProxies: ['10.0.0.0/8', '::1'] },
+    ],
+    ['home', ['--data', '~/b'], {}, { dataDirectory: resolve(homedir(), 'b') }],
+  ]
+  for (const [title, args, environment, expected] of good) {
+    test(title, () => {
+      const config = readConfig(args, environment)
+      for (const [key, value] of Object.entries(expected)) {
+        assert.deepEqual(Object.entries(config).find(([name]) => name === key)?.[1], value)
+      }
+    })
+  }
+
+  const bad: [string, string[], Record<string, string>, RegExp][] = [
+    ['an unknown flag', ['--port', '1'], {}, /Unknown option '--port'/],
+    ['a word too many', ['now'], {}, /now/],
+    ['a flag without its value', ['--listen'], {}, /--listen/],
+    ['no port', ['--listen', 'localhost'], {}, /HOST:PORT/],
+    ['a port too high', ['--api', '127.0.0.1:70000'], {}, /HOST:PORT/],
+    ['a host of nothing', [], { BINDERY_API: ':1' }, /--api must be HOST:PORT/],
+    ['a domain with a slash', ['--domain', 'a/b'], {}, /host name/],
+    ['an empty domain', ['--domain', ''], {}, /host name/],
+    ['an unknown level', ['--log-level', 'loud'], {}, /debug, info, warn or error/],
+    ['no directory', ['--data', ''], {}, /--data/],
+  ]
+  for (const [title, args, environment, message] of bad) {
+    test(`refused: ${title}`, () => {
+      assert.throws(
+        () => readConfig(args, environment),
+        (error) =>
+          error instanceof OperatorError &&
+          message.test(error.message) &&
+          !error.message.includes('\n'),
+      )
+    })
+  }
+})

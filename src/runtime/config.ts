@@ -1,0 +1,253 @@
+import { Buffer } from 'node:buffer'
+import type { Module, WorkerExports, WorkerPlan } from '#contract/cell.ts'
+import type { CryptoKeyWire, Wire } from '#contract/wire.ts'
+import { type Capnp, CapnpSymbol, renderCapnp } from './capnp.ts'
+
+/** One version of a Worker in a process, with the names it goes by there. */
+export type Slot = {
+  /** Its service in the configuration, and its name for the agent: `w0`, `w1` ... */
+  readonly id: string
+  readonly plan: WorkerPlan
+  /** Where ingress reaches it; absent in a check. */
+  readonly door?: Door
+  /** The capability of each `backend` binding, by its name in `env`. */
+  readonly capabilities: ReadonlyMap<string, string>
+}
+
+export type Door = {
+  readonly socketPath: string
+  readonly cfBlobHeader: string
+  readonly protoHeader: string
+}
+
+export type CellConfig = {
+  readonly slots: readonly Slot[]
+  readonly agentSocket: string
+  readonly backplaneSocket: string
+  /** Random for each process: the hidden export's name, which user code must not guess. */
+  readonly hiddenName: string
+  /** PEM certificates to trust, on machines that have none of their own. */
+  readonly rootCertificates: readonly string[] | undefined
+  /** A check loads the code, calls nothing and exports nothing. */
+  readonly isCheck: boolean
+  readonly agentSource: string
+  readonly hiddenSource: string
+  readonly capabilityHeader: string
+  /** The bytes of every module of every slot. */
+  readonly read: (module: Module) => Uint8Array
+}
+
+const capabilityless = 'refuse'
+
+// A Worker reaches public addresses only. workerd's `public` does not know that these ranges lead
+// to IPv4 addresses that may be private (RFC 6052, RFC 8215, RFC 3056, RFC 4380).
+const disguised = ['64:ff9b::/96', '64:ff9b:1::/48', '2002::/16', '2001::/32']
+
+/** The configuration of one process, as Cap'n Proto text. It holds secrets: it is never a file. */
+export function writeConfig(config: CellConfig): string {
+  const { slots } = config
+  const value: Capnp = {
+    services: [
+      ...slots.map((slot) => ({ name: slot.id, worker: workerOf(slot, config) })),
+      ...slots.flatMap((slot) => backendsOf(slot, config)),
+      { name: 'agent', worker: agentOf(config) },
+      { name: 'internet', network: internet(config.rootCertificates) },
+      { name: capabilityless, worker: refusal },
+    ],
+    sockets: [
+      ...slots.flatMap((slot) => (slot.door ? [socketOf(slot.id, slot.door)] : [])),
+      { name: 'agent', address: `unix:${config.agentSocket}`, service: 'agent', http: {} },
+    ],
+  }
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = ${renderCapnp(value)};
+`
+}
+
+/** What a Worker's binding leads to in a check, where nothing may be called. */
+const refusal: Capnp = {
+  compatibilityDate: '2026-11-01',
+  serviceWorkerScript: 'addEventListener("fetch", () => { throw new Error("not while checking") })',
+}
+
+function socketOf(service: string, door: Door): Capnp {
+  const { socketPath, cfBlobHeader, protoHeader } = door
+  return {
+    name: service,
+    address: `unix:${socketPath}`,
+    service,
+    http: { cfBlobHeader, forwardedProtoHeader: protoHeader },
+  }
+}
+
+function workerOf(slot: Slot, config: CellConfig): Capnp {
+  const { code, bindings } = slot.plan
+  return {
+    ...codeOf(slot, config),
+    compatibilityDate: code.compatibilityDate,
+    compatibilityFlags: code.compatibilityFlags,
+    bindings: bindings.map(({ name, wire }) => bindingOf({ slot, name, wire, config })),
+    globalOutbound: 'internet',
+  }
+}
+
+function codeOf(slot: Slot, config: CellConfig): { readonly [field: string]: Capnp } {
+  const { code, exports } = slot.plan
+  if (code.format === 'service-worker') {
+    const main = code.modules.find((module) => module.name === code.mainModule)
+    return { serviceWorkerScript: main ? utf8(config.read(main)) : '' }
+  }
+  const entryName = `${config.hiddenName}.js`
+  const hiddenModule = `${config.hiddenName}-entrypoint.js`
+  return {
+    modules: [
+      {
+        name: entryName,
+        esModule: entrySource({ main: code.mainModule, hiddenModule, exports, config }),
+      },
+      { name: hiddenModule, esModule: config.hiddenSource },
+      ...code.modules.map((module) => ({
+        name: moduleName(module.name),
+        [module.type]:
+          module.type === 'data' || module.type === 'wasm'
+            ? config.read(module)
+            : utf8(config.read(module)),
+      })),
+    ],
+  }
+}
+
+/**
+ * The module that workerd takes for the Worker's: it has all exports of the user's and the hidden
+ * one. A check has to find out first whether there is a default export to pass on.
+ */
+function entrySource(entry: {
+  readonly main: string
+  readonly hiddenModule: string
+  readonly exports: WorkerExports
+  readonly config: CellConfig
+}): string {
+  const { hiddenName, isCheck } = entry.config
+  const main = JSON.stringify(`./${moduleName(entry.main)}`)
+  const lines = [
+    `import * as user from ${main};`,
+    `import { hiddenEntrypoint } from ${JSON.stringify(`./${entry.hiddenModule}`)};`,
+    ...(isCheck ? [] : [`export * from ${main};`]),
+    ...(!isCheck && entry.exports.hasDefault ? [`export { default } from ${main};`] : []),
+    `export const ${hiddenName} = hiddenEntrypoint(user, ${JSON.stringify(hiddenName)});`,
+  ]
+  return lines.join('\n')
+}
+
+/** wrangler names some modules `./name`: workerd's registry knows them without the dot. */
+function moduleName(name: string): string {
+  return name.replace(/^(\.\/)+/, '')
+}
+
+function bindingOf(binding: {
+  readonly slot: Slot
+  readonly name: string
+  readonly wire: Wire
+  readonly config: CellConfig
+}): Capnp {
+  const { slot, name, wire, config } = binding
+  switch (wire.type) {
+    case 'text':
+      return { name, text: wire.text }
+    case 'json':
+      return { name, json: JSON.stringify(wire.json) }
+    case 'data':
+      return { name, data: new Uint8Array(Buffer.from(wire.base64, 'base64')) }
+    case 'wasm': {
+      const module = slot.plan.code.modules.find((each) => each.name === wire.module)
+      return { name, wasmModule: module ? config.read(module) : new Uint8Array() }
+    }
+    case 'key':
+      return { name, cryptoKey: keyOf(wire.key) }
+    case 'backend':
+      return { name, [wire.client]: config.isCheck ? capabilityless : backendName(slot, name) }
+    case 'worker': {
+      if (config.isCheck) return { name, service: { name: capabilityless } }
+      const { entrypoint, props } = wire
+      const target = largest(config.slots.filter((each) => each.plan.worker === wire.worker))
+      return {
+        name,
+        service: {
+          name: target?.id ?? capabilityless,
+          entrypoint,
+          props: props === undefined ? undefined : { json: JSON.stringify(props) },
+        },
+      }
+    }
+  }
+}
+
+/** While a deployment is split, a binding leads to the version with the largest share. */
+function largest(slots: readonly Slot[]): Slot | undefined {
+  return slots.toSorted((a, b) => b.plan.percentage - a.plan.percentage)[0]
+}
+
+function keyOf(key: CryptoKeyWire): Capnp {
+  const { format, data, algorithm, usages } = key
+  const formats: Readonly<Record<typeof format, Capnp>> = {
+    raw: new Uint8Array(Buffer.from(data, 'base64')),
+    pkcs8: pem('PRIVATE KEY', data),
+    spki: pem('PUBLIC KEY', data),
+    jwk: data,
+  }
+  return {
+    [format]: formats[format],
+    algorithm:
+      typeof algorithm === 'string' ? { name: algorithm } : { json: JSON.stringify(algorithm) },
+    usages: usages.map((usage) => new CapnpSymbol(usage)),
+  }
+}
+
+/** The Base64 of a DER structure as the PEM text that workerd takes. */
+function pem(label: string, base64: string): string {
+  const lines = base64.match(/.{1,64}/g) ?? []
+  return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`
+}
+
+function backendName(slot: Slot, name: string): string {
+  return `${slot.id}/${name}`
+}
+
+/** One external service per binding: its injected header is what says who calls. */
+function backendsOf(slot: Slot, config: CellConfig): Capnp[] {
+  return [...slot.capabilities].map(([name, capability]) => ({
+    name: backendName(slot, name),
+    external: {
+      address: `unix:${config.backplaneSocket}`,
+      http: { injectRequestHeaders: [{ name: config.capabilityHeader, value: capability }] },
+    },
+  }))
+}
+
+function agentOf(config: CellConfig): Capnp {
+  return {
+    compatibilityDate: '2026-11-01',
+    modules: [{ name: 'agent.js', esModule: config.agentSource }],
+    bindings: config.slots
+      .filter((slot) => slot.plan.code.format === 'modules')
+      .map((slot) => ({
+        name: slot.id,
+        service: { name: slot.id, entrypoint: config.hiddenName },
+      })),
+    globalOutbound: capabilityless,
+  }
+}
+
+function internet(rootCertificates: readonly string[] | undefined): Capnp {
+  return {
+    allow: ['public'],
+    deny: disguised,
+    tlsOptions: rootCertificates
+      ? { trustBrowserCas: false, trustedCertificates: rootCertificates }
+      : { trustBrowserCas: true },
+  }
+}
+
+function utf8(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes)
+}

@@ -1,0 +1,87 @@
+import { DurableObject, WorkerEntrypoint, WorkflowEntrypoint } from 'cloudflare:workers'
+import type { Assignment } from './assignment.ts'
+
+// Runs inside the isolate of a user's Worker, as an entrypoint that only the agent of the cell is
+// bound to. It is taken out of `ctx.exports` at the agent's first call, before any traffic; until
+// then `exports` is empty, so user code never sees it.
+
+const eventHandlers = [
+  'fetch',
+  'connect',
+  'scheduled',
+  'queue',
+  'tail',
+  'tailStream',
+  'trace',
+  'email',
+  'test',
+  'alarm',
+  'webSocketMessage',
+  'webSocketClose',
+  'webSocketError',
+]
+
+type Exports = Readonly<Record<string, unknown>>
+
+/** Makes the hidden entrypoint of a Worker whose module is `user`. `name` is what it is exported as. */
+export function hiddenEntrypoint(user: Exports, name: string): typeof WorkerEntrypoint<unknown> {
+  return class extends WorkerEntrypoint<unknown> {
+    /** Hides itself, and says what the Worker exports. */
+    start(): unknown {
+      const { exports } = this.ctx as unknown as { exports?: Record<string, unknown> }
+      if (exports !== undefined) delete exports[name]
+      return describe(user)
+    }
+
+    /** Changes `env` in place: every road to it leads to this one object. */
+    assign(assignment: Assignment): void {
+      const env = this.env as Record<string, unknown>
+      const copy = assignment.processEnv ? processEnv() : undefined
+      for (const removed of assignment.removed) {
+        delete env[removed]
+        if (copy !== undefined) delete copy[removed]
+      }
+      for (const value of assignment.values) {
+        const text = 'text' in value ? value.text : value.json
+        env[value.name] = 'text' in value ? text : JSON.parse(text)
+        if (copy !== undefined) copy[value.name] = text
+      }
+    }
+  }
+}
+
+function processEnv(): Record<string, unknown> | undefined {
+  const { process } = globalThis as { process?: { env?: Record<string, unknown> } }
+  return process?.env
+}
+
+function describe(user: Exports): unknown {
+  const named = Object.keys(user).filter((key) => key !== 'default')
+  return {
+    hasDefault: 'default' in user,
+    handlers: handlersOf(user['default']),
+    named: named.map((key) => ({
+      name: key,
+      type: typeOf(user[key]),
+      handlers: handlersOf(user[key]),
+    })),
+  }
+}
+
+function typeOf(value: unknown): string {
+  if (typeof value === 'function') {
+    const { prototype } = value as { prototype?: unknown }
+    if (prototype instanceof WorkerEntrypoint) return 'entrypoint'
+    if (prototype instanceof DurableObject) return 'durable-object'
+    if (prototype instanceof WorkflowEntrypoint) return 'workflow'
+    // A class without a base may be a Durable Object in the oldest style.
+    return /^class\b/.test(Function.prototype.toString.call(value)) ? 'durable-object' : 'other'
+  }
+  return handlersOf(value).length > 0 ? 'handler' : 'other'
+}
+
+function handlersOf(value: unknown): string[] {
+  const owner = typeof value === 'function' ? (value as { prototype?: unknown }).prototype : value
+  if (typeof owner !== 'object' || owner === null) return []
+  return eventHandlers.filter((name) => typeof (owner as Exports)[name] === 'function')
+}

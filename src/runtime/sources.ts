@@ -1,0 +1,12 @@
+import { readFileSync } from 'node:fs'
+import { stripTypeScriptTypes } from 'node:module'
+
+/** JavaScript of ours that runs inside workerd, made of TypeScript as Node itself reads it. */
+export const sources = {
+  agent: load(new URL('./agent.worker.ts', import.meta.url)),
+  hidden: load(new URL('./hidden.worker.ts', import.meta.url)),
+} as const
+
+function load(url: URL): string {
+  return stripTypeScriptTypes(readFileSync(url, 'utf8'), { mode: 'strip' })
+}

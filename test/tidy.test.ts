@@ -1,0 +1,211 @@
+import assert from 'node:assert/strict'
+import { existsSync, globSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
+import { suite, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+
+// What ARCHITECTURE.md and STYLE say about the house, held by a test.
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+/** Which rooms a room may import. `main` and the tests may import every room. */
+const mayImport: Readonly<Record<string, readonly string[]>> = {
+  contract: [],
+  bindings: ['contract'],
+  deploy: ['contract'],
+  control: ['contract', 'deploy'],
+  runtime: ['contract'],
+  backplane: ['contract'],
+  ingress: ['contract'],
+  drivers: ['contract'],
+  dashboard: ['contract'],
+  cli: ['contract', 'config', 'main'],
+  'config.ts': ['contract'],
+}
+
+/** The one file that wraps a package (or the few, where each wraps another part of it). */
+const wraps: Readonly<Record<string, RegExp>> = {
+  undici: /^src\/ingress\/forward\.ts$/,
+  '@hono/node-server': /^src\/control\/listener\.ts$/,
+  workerd: /^src\/runtime\/binary\.ts$/,
+  hono: /^src\/(control\/|bindings\/[^/]+\/api\.ts$)/,
+  zod: /^src\//,
+}
+
+const bindingFiles =
+  /^((binding|schema|limits|errors|wiring|service|store|api)\.ts|[a-z.-]*\.worker\.ts|[a-z.-]+\.test\.ts|panel\.tsx|README\.md|migrations\/\d{4}\.sql)$/
+
+const sources = globSync('src/**/*.{ts,tsx}', { cwd: root }).map((file) =>
+  file.replaceAll('\\', '/'),
+)
+const production = sources.filter((file) => !/\.(test|suite)\.ts$|fixture/.test(file))
+
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(root, file), 'utf8')
+  const found = text.matchAll(
+    /(?:^|\n)\s*(?:import|export)\b[^'"`;]*?from\s+'([^']+)'|\bimport\(\s*'([^']+)'\s*\)|(?:^|\n)import\s+'([^']+)'/g,
+  )
+  return [...found].map((match) => match[1] ?? match[2] ?? match[3] ?? '')
+}
+
+function roomOf(file: string): string {
+  return file.split('/')[1] ?? ''
+}
+
+suite('the plan of the house', () => {
+  test('there is something to look at', () => {
+    assert.ok(production.length > 30, `${production.length} files`)
+    assert.ok(importsOf('src/main.ts').length > 5)
+  })
+
+  test('a room imports only the rooms it may', () => {
+    const wrong = production.flatMap((file) => {
+      const room = roomOf(file)
+      if (room === 'main.ts') return []
+      return importsOf(file)
+        .map((specifier) => /^#([a-z]+)/.exec(specifier)?.[1])
+        .filter((to) => to !== undefined && to !== room && !mayImport[room]?.includes(to))
+        .map((to) => `${file} imports ${to}`)
+    })
+    assert.deepEqual(wrong, [])
+  })
+
+  test('inside a folder ./, across folders #room/', () => {
+    const wrong = sources.flatMap((file) =>
+      importsOf(file)
+        .filter((specifier) => specifier.startsWith('..') || /^\.\/.*\//.test(specifier))
+        .filter(
+          (specifier) =>
+            !(
+              roomOf(file) === 'bindings' &&
+              file.endsWith('/index.ts') &&
+              /^\.\/[a-z-]+\/binding\.ts$/.test(specifier)
+            ),
+        )
+        .map((specifier) => `${file} imports ${specifier}`),
+    )
+    assert.deepEqual(wrong, [])
+  })
+
+  test('only main.ts and the verbs that serve know main; nobody in src knows the tests', () => {
+    const wrong = production.flatMap((file) =>
+      importsOf(file)
+        .filter(
+          (to) =>
+            (to === '#main' && !/^src\/cli\/(serve|start)\.ts$/.test(file)) ||
+            to.startsWith('#test'),
+        )
+        .map((to) => `${file} imports ${to}`),
+    )
+    assert.deepEqual(wrong, [])
+  })
+
+  test('a binding knows no other binding, and drivers do not know each other', () => {
+    const wrong = production.flatMap((file) => {
+      const [, room, folder, engine] = file.split('/')
+      return importsOf(file)
+        .filter((to) => {
+          if (room === 'bindings')
+            return to.startsWith('#bindings/') && !to.startsWith(`#bindings/${folder}/`)
+          if (room === 'drivers')
+            return to.startsWith('#drivers/') && !to.startsWith(`#drivers/${folder}/${engine}/`)
+          return false
+        })
+        .map((to) => `${file} imports ${to}`)
+    })
+    assert.deepEqual(wrong, [])
+  })
+
+  test('a binding folder has only the agreed file names', () => {
+    const files = globSync('src/bindings/*/**/*.*', { cwd: root })
+    const wrong = files.filter((file) => !bindingFiles.test(file.split('/').slice(3).join('/')))
+    assert.deepEqual(wrong, [])
+  })
+
+  test('every binding folder has binding.ts, schema.ts and a README, and is in the list', () => {
+    const list = readFileSync(join(root, 'src/bindings/index.ts'), 'utf8')
+    for (const folder of globSync('src/bindings/*/', { cwd: root })) {
+      for (const name of ['binding.ts', 'schema.ts', 'README.md']) {
+        assert.ok(existsSync(join(root, folder, name)), `${folder} has no ${name}`)
+      }
+      assert.ok(
+        list.includes(`./${folder.split('/')[2]}/binding.ts`),
+        `${folder} is not in the list`,
+      )
+    }
+  })
+
+  test('wiring is pure', () => {
+    const wrong = production
+      .filter((file) => /bindings\/[^/]+\/wiring\.ts$|^src\/deploy\//.test(file))
+      .flatMap((file) =>
+        importsOf(file)
+          .filter((to) => to.startsWith('node:') || /store|service|api\.ts/.test(to))
+          .map((to) => `${file} imports ${to}`),
+      )
+    assert.deepEqual(wrong, [])
+  })
+
+  test('only store.ts and the rooms with tables speak SQL', () => {
+    const wrong = production
+      .filter((file) => roomOf(file) === 'bindings' && !/store\.ts$/.test(file))
+      .filter((file) => importsOf(file).some((to) => to.includes('ports/sql')))
+    assert.deepEqual(wrong, [])
+  })
+
+  test('a package is imported by the file that wraps it', () => {
+    const wrong = production.flatMap((file) =>
+      importsOf(file)
+        .filter(
+          (to) => /^[a-z@]/.test(to) && !to.startsWith('node:') && !to.startsWith('cloudflare:'),
+        )
+        .map((to) => /^(@[^/]+\/[^/]+|[^/]+)/.exec(to)?.[1] ?? to)
+        .filter((name) => !wraps[name]?.test(file))
+        .map((name) => `${file} imports ${name}`),
+    )
+    assert.deepEqual(wrong, [])
+  })
+
+  test('the environment is read by config.ts and handed to it by the verbs', () => {
+    const wrong = production.filter(
+      (file) =>
+        !/^src\/(config\.ts|cli\/)/.test(file) &&
+        /process\.env\b/.test(readFileSync(join(root, file), 'utf8')),
+    )
+    assert.deepEqual(wrong, [])
+  })
+
+  test('every file is imported by somebody', () => {
+    const roots = /^src\/(cli\/main\.ts|.*\.worker\.ts)$/
+    const imported = new Set(
+      [...sources, ...globSync('{test,bench}/**/*.ts', { cwd: root })].flatMap((file) =>
+        [...importsOf(file), ...urlsOf(file)].map((specifier) => resolved(file, specifier)),
+      ),
+    )
+    assert.deepEqual(
+      production.filter((file) => !roots.test(file) && !imported.has(file)),
+      [],
+    )
+  })
+
+  test('no room for odds and ends', () => {
+    const wrong = sources.filter((file) =>
+      /\b(utils?|helpers?|common|shared|lib|misc)\b/.test(file),
+    )
+    assert.deepEqual(wrong, [])
+  })
+})
+
+/** Files named by `new URL('./x.ts', import.meta.url)`: threads and modules for workerd. */
+function urlsOf(file: string): string[] {
+  const text = readFileSync(join(root, file), 'utf8')
+  return [...text.matchAll(/new URL\('([^']+\.ts)', import\.meta\.url\)/g)].map(
+    (match) => match[1] ?? '',
+  )
+}
+
+function resolved(file: string, specifier: string): string {
+  if (specifier === '#main' || specifier === '#config') return `src/${specifier.slice(1)}.ts`
+  if (specifier.startsWith('#')) return `src/${specifier.slice(1)}`
+  return normalize(join(dirname(file), specifier))
+}
