@@ -1,0 +1,4 @@
+import { clockSuite } from '#contract/ports/clock.suite.ts'
+import { systemClock } from './driver.ts'
+
+clockSuite('system', systemClock)
