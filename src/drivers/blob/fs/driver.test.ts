@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict'
+import { mkdir, readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { blobKey } from '#contract/ids.ts'
+import { blobSuite } from '#contract/ports/blob.suite.ts'
+import { temporaryFolder } from '#test/temporary.ts'
+import { openBlobs } from './driver.ts'
+
+const folder = await temporaryFolder()
+after(() => folder[Symbol.asyncDispose]())
+let stores = 0
+const newPath = (): string => join(folder.path, `${stores++}`)
+
+blobSuite('fs', () => openBlobs({ path: newPath() }))
+
+test('fs: what a crash left half written is removed, what is not a blob is not listed', async () => {
+  const path = newPath()
+  await mkdir(join(path, 'unfinished'), { recursive: true })
+  await writeFile(join(path, 'unfinished', '17'), 'half')
+  await mkdir(join(path, 'ab'))
+  await writeFile(join(path, 'ab', 'README'), 'not a blob')
+  const blobs = await openBlobs({ path })
+  assert.deepEqual(await readdir(join(path, 'unfinished')), [])
+  assert.deepEqual(await Array.fromAsync(blobs.list()), [])
+})
+
+test('fs: a failed put leaves no file', async () => {
+  const path = newPath()
+  const blobs = await openBlobs({ path })
+  await assert.rejects(blobs.put(blobKey.parse('a'.repeat(32)), failing()))
+  assert.deepEqual(await readdir(join(path, 'unfinished')), [])
+})
+
+async function* failing(): AsyncGenerator<Uint8Array> {
+  yield new Uint8Array(10)
+  throw new Error('gone away')
+}
