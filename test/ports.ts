@@ -1,0 +1,82 @@
+import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Ports } from '#contract/ports.ts'
+import type { Clock } from '#contract/ports/clock.ts'
+import { openBlobs } from '#drivers/blob/fs/driver.ts'
+import { systemClock } from '#drivers/clock/system/driver.ts'
+import { jsonLog } from '#drivers/log/json/driver.ts'
+import { systemRandom } from '#drivers/random/system/driver.ts'
+import { openSqlite } from '#drivers/sql/sqlite/driver.ts'
+import { openVault, vaultMigrations } from '#drivers/vault/local/driver.ts'
+
+/** The real drivers on a folder, as a binding gets them. Warnings go to stderr. */
+export async function openPorts(options: {
+  readonly path: string
+  /** The binding's folder of migrations. */
+  readonly migrations: URL
+  readonly clock?: Clock
+}): Promise<Ports & AsyncDisposable> {
+  const { path, migrations, clock = systemClock } = options
+  await mkdir(path, { recursive: true })
+  const log = jsonLog({
+    write: (line) => process.stderr.write(line),
+    level: 'warn',
+    now: () => clock.now(),
+  })
+  const sql = await openSqlite({
+    path: join(path, 'main.db'),
+    migrations: await readMigrations(migrations),
+    log,
+  })
+  const vaultSql = await openSqlite({
+    path: join(path, 'vault.db'),
+    migrations: await readMigrations(vaultMigrations),
+    log,
+  })
+  const vault = await openVault({ sql: vaultSql, masterKeyPath: join(path, 'master.key') })
+  const blob = await openBlobs({ path: join(path, 'blobs') })
+  return {
+    sql,
+    blob,
+    clock,
+    random: systemRandom,
+    vault,
+    log,
+    async [Symbol.asyncDispose]() {
+      await sql[Symbol.asyncDispose]()
+      await vaultSql[Symbol.asyncDispose]()
+    },
+  }
+}
+
+async function readMigrations(folder: URL): Promise<{ id: string; text: string }[]> {
+  const names = (await readdir(folder)).filter((name) => name.endsWith('.sql')).toSorted()
+  return Promise.all(
+    names.map(async (name) => ({
+      id: name.replace('.sql', ''),
+      text: await readFile(new URL(name, folder), 'utf8'),
+    })),
+  )
+}
+
+/** A clock that moves only when told to. What is due runs when the time is set. */
+export function movableClock(start: number): Clock & { moveBy(milliseconds: number): void } {
+  let time = start
+  const timers = new Set<{ readonly at: number; readonly run: () => void }>()
+  return {
+    now: () => time,
+    after(milliseconds, run) {
+      const timer = { at: time + milliseconds, run }
+      timers.add(timer)
+      return { [Symbol.dispose]: () => void timers.delete(timer) }
+    },
+    moveBy(milliseconds) {
+      time += milliseconds
+      const due = [...timers].filter((timer) => timer.at <= time)
+      for (const timer of due) {
+        timers.delete(timer)
+        timer.run()
+      }
+    },
+  }
+}
