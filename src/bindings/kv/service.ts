@@ -249,7 +249,7 @@ async function* limited(
   let size = 0
   for (const chunk of head) {
     size += chunk.byteLength
-    yield chunk
+    if (size <= valueLimit) yield chunk
   }
   for (;;) {
     if (size > valueLimit) throw errors.valueTooLarge(size + (await drain(rest)))
