@@ -237,11 +237,11 @@ test('any sequence of calls does what a map with times does', async (t) => {
   const { store, clock } = opened
   const seed = Date.now() & 0x7fffffff
   t.diagnostic(`seed ${seed}`)
+  const now = (): number => Math.floor(clock.now() / 1000)
   let runs = 0
   const property = fc.asyncProperty(fc.array(someCommand, { maxLength: 40 }), async (commands) => {
     const { id } = await store.createNamespace(account, `run ${runs++}`)
     const model = new Map<string, { value: Uint8Array; expiresAt: number }>()
-    const now = (): number => Math.floor(clock.now() / 1000)
     for (const command of commands) {
       if (command.type === 'wait') clock.moveBy(command.seconds * 1000)
       for (const [name, { expiresAt }] of model) if (expiresAt <= now()) model.delete(name)
