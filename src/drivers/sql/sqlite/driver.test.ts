@@ -5,6 +5,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, suite, test } from 'node:test'
+import { z } from 'zod'
 import { OperatorError } from '#contract/errors.ts'
 import { sqlSuite, sqlSuiteMigration } from '#contract/ports/sql.suite.ts'
 import { integerColumn, sql } from '#contract/ports/sql.ts'
@@ -59,6 +60,67 @@ test('sqlite: a database that can’t be written says so and goes on reading', a
   blocker.exec('ROLLBACK')
   blocker.close()
   await database.write([sql`INSERT INTO item (key, value) VALUES (${new Uint8Array([2])}, ${'v'})`])
+})
+
+test('sqlite: beyond its queue it refuses, and what it took is written', async () => {
+  await using database = await openSqlite({ path: newPath(), migrations, log })
+  const value = sql`INSERT INTO item (key, value) VALUES (randomblob(16), ${'v'})`
+  const few = Array.from({ length: 20_010 }, () => database.write([value]))
+  const settled = await Promise.allSettled(few)
+  const refused = settled.filter((each) => each.status === 'rejected')
+  assert.equal(refused.length, 10)
+  for (const { reason } of refused) assert.match(String(reason), /too many writes waiting/)
+  const [row] = await database.read(sql`SELECT count(*) AS n FROM item`)
+  assert.equal(integerColumn(row ?? {}, 'n'), 20_000)
+
+  const large = new Uint8Array(64 * 1024 * 1024)
+  const insert = sql`INSERT INTO item (key, value, size) SELECT ${1}, ${'v'}, length(${large})`
+  const many = await Promise.allSettled(Array.from({ length: 5 }, () => database.write([insert])))
+  assert.match(String(many[4]?.status === 'rejected' && many[4].reason), /too many writes waiting/)
+})
+
+test('sqlite: a full disk refuses, loses nothing, and reads go on', async () => {
+  const path = newPath()
+  // A limit on the size of files stands for the disk: the same error from the same call.
+  const script = `
+    const { openSqlite } = await import(${JSON.stringify(import.meta.resolve('./driver.ts'))})
+    const { sql } = await import(${JSON.stringify(import.meta.resolve('#contract/ports/sql.ts'))})
+    const options = { path: ${JSON.stringify(path)}, migrations: ${JSON.stringify(migrations)} }
+    const database = await openSqlite({ ...options, log: console })
+    const stored = []
+    const refused = []
+    const write = async (n) => {
+      const value = sql\`INSERT INTO item (key, value, size) VALUES (randomblob(50000), 'v', \${n})\`
+      await database.write([value]).then(() => stored.push(n), (error) => refused.push(error.name))
+    }
+    for (let n = 0; n < 60; n += 3) await Promise.all([write(n), write(n + 1), write(n + 2)])
+    const rows = await database.read(sql\`SELECT size FROM item ORDER BY size\`)
+    console.log(JSON.stringify({ stored, refused, read: rows.map(({ size }) => size) }))
+    await database[Symbol.asyncDispose]()`
+  const limited = 'trap "" XFSZ; ulimit -f 1000; exec "$0" --input-type=module -e "$1"'
+  const child = spawn('bash', ['-c', limited, process.execPath, script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let output = ''
+  child.stdout.setEncoding('utf8').on('data', (data: string) => (output += data))
+  await once(child, 'close')
+  const { stored, refused, read } = z
+    .object({
+      stored: z.array(z.number()),
+      refused: z.array(z.string()),
+      read: z.array(z.number()),
+    })
+    .parse(JSON.parse(output))
+  assert.ok(stored.length > 0 && refused.length > 0, output)
+  assert.ok(refused.every((name) => name === 'SqlError'))
+  assert.deepEqual(read, stored)
+  await using database = await openSqlite({ path, migrations, log })
+  const rows = await database.read(sql`SELECT size FROM item ORDER BY size`)
+  assert.deepEqual(
+    rows.map((row) => integerColumn(row, 'size')),
+    stored,
+  )
+  await database.write([sql`DELETE FROM item`])
 })
 
 test('sqlite: kill -9 loses nothing that was acknowledged', async () => {
