@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
+import { validateHeaderValue } from 'node:http'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
+import { utf8OfHeader } from '#contract/backend.ts'
 import { accountId } from '#contract/ids.ts'
 import { apiOf, json, type Sent } from '#test/api.ts'
-import { bytes, caller, otherAccount } from '#test/backend.ts'
+import { bytes, caller, callOf, otherAccount } from '#test/backend.ts'
 import { movableClock, openPorts } from '#test/ports.ts'
 import { temporaryFolder } from '#test/temporary.ts'
 import { kvNamespace, openKv } from './binding.ts'
@@ -383,6 +385,23 @@ suite('bulk', () => {
       assert.match(answer.message, message)
       assert.deepEqual((await ask('GET', `/${ns}/keys`)).result, before)
     })
+  }
+})
+
+test('metadata that the API took fits the header in which a Worker gets it', async () => {
+  const call = callOf(kv, { type: 'kv_namespace', resource: { namespace: ns } })
+  const metadata = '{\n\t"a": "\u007f \u0085 é",\r\n "b": "\\n"\n}'
+  await ask('PUT', `/${ns}/values/form`, { body: form({ value: 'v', metadata }) })
+  await ask(
+    'PUT',
+    `/${ns}/bulk`,
+    json([{ key: 'bulk', value: 'v', metadata: JSON.parse(metadata) }]),
+  )
+  for (const name of ['form', 'bulk']) {
+    const { reply } = await call('GET', `/${name}?urlencoded=true`)
+    const header = reply.headers?.['CF-KV-Metadata'] ?? ''
+    validateHeaderValue('CF-KV-Metadata', header)
+    assert.deepEqual(JSON.parse(utf8OfHeader(header)), JSON.parse(metadata))
   }
 })
 

@@ -85,6 +85,11 @@ const scenarios: Record<string, Scenario> = {
     const lasts = (keys[0]?.expiration ?? 0) - Date.now() / 1000
     return [got.metadata, keys[0]?.metadata, lasts > 590 && lasts <= 600, cleared]
   },
+  'metadata of control characters': async (kv) => {
+    const metadata = '\u0000\n\u001b\u0085\u2028'
+    await kv.put('m', 'v', { metadata })
+    return (await kv.getWithMetadata('m')).metadata === metadata
+  },
   bulk: async (kv) => {
     await kv.put('a', '1', { metadata: 'm' })
     await kv.put('e', '')

@@ -137,16 +137,17 @@ export function expiryOf(query: ExpiryQuery, nowMs: number): number | null {
   return time
 }
 
-/** Checks metadata that came as JSON text. */
+/** Checks metadata that came as JSON text, and makes it fit a header: it travels in one. */
 export function metadataOf(text: string): string {
   const { byteLength } = utf8(text)
   if (byteLength > metadataLimit) throw errors.metadataTooLarge(byteLength)
   try {
-    JSON.parse(text)
+    const value: unknown = JSON.parse(text)
+    // JSON may be laid out on several lines, and may hold a raw DEL.
+    return /\p{Cc}/u.test(text) ? JSON.stringify(value).replaceAll('\u007f', '\\u007f') : text
   } catch {
     throw errors.metadataNotJson()
   }
-  return text
 }
 
 export function checkCacheTtl(value: string): void {

@@ -113,6 +113,7 @@ const cases: readonly [string, unknown][] = [
   ['kinds', result(['é漢😀', { a: [1] }, [0, 255, 1], [0, 255]])],
   ['keys', result([[true, true, true, true, true, true, true], true])],
   ['metadata', result([{ by: 'zoë 😀', n: null }, { by: 'zoë 😀', n: null }, true, { name: 'm' }])],
+  ['metadata of control characters', result(true)],
   [
     'bulk',
     result([
