@@ -90,6 +90,7 @@ const scenarios: Record<string, Scenario> = {
     await kv.put('m', 'v', { metadata })
     return (await kv.getWithMetadata('m')).metadata === metadata
   },
+  'metadata with DEL': (kv) => kv.put('m', 'v', { metadata: '\u007f' }),
   bulk: async (kv) => {
     await kv.put('a', '1', { metadata: 'm' })
     await kv.put('e', '')

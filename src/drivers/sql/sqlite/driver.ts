@@ -30,6 +30,9 @@ export type SqliteOptions = {
 const waitingWrites = 20_000
 const waitingBytes = 256 * 1024 * 1024
 
+/** Prepared reads that are kept: a program has a fixed number, unless it makes up statements. */
+const preparedStatements = 1_000
+
 /** Writes of one transaction. More make a sync no cheaper and the wait for it longer. */
 const groupWrites = 4_096
 const groupBytes = 16 * 1024 * 1024
@@ -85,6 +88,7 @@ class SqliteDatabase implements Sql {
       let prepared = this.#prepared.get(strings)
       if (!prepared) {
         prepared = this.#reader.prepare(strings.join('?'))
+        if (this.#prepared.size >= preparedStatements) this.#prepared.clear()
         this.#prepared.set(strings, prepared)
       }
       return rowsOf(prepared.all(...values))
