@@ -93,4 +93,11 @@ export interface CellHost extends AsyncDisposable {
    * state untouched, if a new process does not come up. Calls for one account are taken one by one.
    */
   apply(account: AccountId, cells: readonly CellPlan[]): Promise<void>
+
+  /**
+   * As `apply`, for the start of the server, when there is no old state to fall back to: a cell that
+   * does not come up is down in the route table and tried again, longer apart each time, while the
+   * others run. Resolves when each has come up or failed once.
+   */
+  restore(account: AccountId, cells: readonly CellPlan[]): Promise<void>
 }

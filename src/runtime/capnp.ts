@@ -61,7 +61,8 @@ function writeStruct(
   pieces.push(')')
 }
 
-function isList(value: Capnp): value is readonly Capnp[] {
+/** Whether a value is a list. */
+export function isList(value: Capnp): value is readonly Capnp[] {
   return Array.isArray(value)
 }
 

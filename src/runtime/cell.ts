@@ -1,23 +1,32 @@
-import type { Grant } from '#contract/backend.ts'
-import type { CellPlan, Module, PlannedBinding, WorkerPlan } from '#contract/cell.ts'
-import { messageOf } from '#contract/errors.ts'
+import type { CellPlan, Module } from '#contract/cell.ts'
 import type { WorkerName } from '#contract/ids.ts'
 import type { Target } from '#contract/snapshot.ts'
-import type { Assignment } from './assignment.ts'
-import { messageOfStart } from './check.ts'
-import { type Door, type Slot, writeConfig } from './config.ts'
+import { type CellConfig, printConfig, writeConfig } from './config.ts'
 import type { CellHostOptions } from './host.ts'
-import { populatesProcessEnv } from './process-env.ts'
-import { StartError, WorkerdProcess } from './process.ts'
+import { type AgentCall, WorkerdProcess } from './process.ts'
+import {
+  assignmentOf,
+  grantsOf,
+  newDoor,
+  newHiddenName,
+  newSlot,
+  replan,
+  type Slot,
+  socketPath,
+} from './slots.ts'
 import { sources } from './sources.ts'
+import { startMessage } from './start-message.ts'
 
 export type CellContext = CellHostOptions & {
   readonly rootCertificates: readonly string[] | undefined
+  /** Aborted when the host closes. */
+  readonly closing: AbortSignal
   /** Called when targets went up or down by themselves. */
   readonly changed: () => void
 }
 
-type Read = (module: Module) => Uint8Array
+/** Gives the bytes of a module, which are all in memory. */
+export type Read = (module: Module) => Uint8Array
 
 const agentMs = 10_000
 const firstBackOffMs = 100
@@ -30,11 +39,13 @@ export class Cell {
   readonly #context: CellContext
   readonly #read: Read
   readonly #id: string
+  readonly #stopping = new AbortController()
   #plan: CellPlan
   #slots: readonly Slot[]
   #process: WorkerdProcess | undefined
+  #launching: Promise<void> = Promise.resolve()
   #backplane: AsyncDisposable | undefined
-  #isStopped = false
+  #restart: Disposable | undefined
   #backOffMs = firstBackOffMs
   #generation = 0
 
@@ -48,34 +59,32 @@ export class Cell {
 
   /** Starts a cell; resolves when every Worker in it can be called. Throws with workerd's words. */
   static async start(context: CellContext, plan: CellPlan, read: Read): Promise<Cell> {
-    const cell = new Cell(context, plan, read)
-    const socketPath = cell.#socket('b')
-    context.backplane.grant(cell.#id, cell.#grants())
-    cell.#backplane = await context.backplane.open(cell.#id, socketPath)
+    const cell = await Cell.#prepare(context, plan, read)
     try {
       await cell.#launch()
+      return cell
     } catch (error) {
-      await cell.#backplane[Symbol.asyncDispose]()
-      if (error instanceof StartError) {
-        throw new Error(messageOfStart(error, 'w0'), { cause: error })
-      }
-      throw error
+      await cell.stop(0)
+      throw new Error(cell.#explain(error), { cause: error })
     }
+  }
+
+  /** As `start`, but a cell that does not come up is down, and tried again until it does. */
+  static async restore(context: CellContext, plan: CellPlan, read: Read): Promise<Cell> {
+    const cell = await Cell.#prepare(context, plan, read)
+    await cell.#launchAgain()
     return cell
   }
 
-  /** A throw-away process with one version, which may call nothing. */
-  static launchCheck(
-    context: CellContext,
-    check: { readonly worker: WorkerPlan; readonly read: Read },
-  ): Promise<WorkerdProcess> {
-    const slot: Slot = { id: 'w0', plan: check.worker, capabilities: new Map() }
-    return launchThrowAway(context, [slot], check.read)
-  }
-
-  /** A throw-away process with nothing in it, to learn what a start costs. */
-  static launchEmpty(context: CellContext): Promise<WorkerdProcess> {
-    return launchThrowAway(context, [], () => new Uint8Array())
+  static async #prepare(context: CellContext, plan: CellPlan, read: Read): Promise<Cell> {
+    const cell = new Cell(context, plan, read)
+    const { backplane } = context
+    cell.#backplane = await backplane.open(
+      cell.#id,
+      socketPath(context.runDirectory, cell.#id, 'b'),
+    )
+    backplane.grant(cell.#id, grantsOf(cell.#id, cell.#slots))
+    return cell
   }
 
   get plan(): CellPlan {
@@ -95,197 +104,122 @@ export class Cell {
     })
   }
 
-  /** Takes a plan that differs in nothing the process could notice. */
-  adopt(plan: CellPlan): void {
-    this.#plan = plan
-    this.#slots = this.#replanned(plan)
-  }
-
-  /** Gives the running isolates new values of `env`, and bindings their new resources. */
+  /**
+   * Gives the running isolates new values of `env`, and bindings their new resources. If it throws,
+   * some may have them: the cell is to be given its old plan again, or replaced.
+   */
   async assign(plan: CellPlan): Promise<void> {
-    const next = this.#replanned(plan)
-    const calls = next.flatMap((slot, index) => {
-      const argument = assignmentOf(this.#slots[index]?.plan.bindings ?? [], slot)
-      return argument ? [{ slot: slot.id, method: 'assign' as const, argument }] : []
-    })
+    const before = this.#slots
+    const next = replan(before, plan)
     this.#plan = plan
     this.#slots = next
-    this.#context.backplane.grant(this.#id, this.#grants())
-    // A cell that is down takes the new values when it starts again.
+    this.#context.backplane.grant(this.#id, grantsOf(this.#id, next))
+    const calls = next.flatMap((slot, index): AgentCall[] => {
+      const old = before[index]
+      const argument = old && assignmentOf(old, slot)
+      return argument ? [{ slot: slot.id, method: 'assign', argument }] : []
+    })
+    // A process that is starting was given the old values; one that is down will take the new.
+    await this.#launching
     if (this.#process && calls.length > 0) await this.#process.call(calls, agentMs)
   }
 
+  /** Stops the process, gracefully for `graceMs`, and all that belongs to it. */
   async stop(graceMs: number): Promise<void> {
-    this.#isStopped = true
+    this.#stopping.abort()
+    this.#restart?.[Symbol.dispose]()
+    await this.#launching
     await this.#process?.stop(graceMs)
     await this.#backplane?.[Symbol.asyncDispose]()
   }
 
   async #launch(): Promise<void> {
     const context = this.#context
+    const agentSocket = socketPath(context.runDirectory, this.#id, 'a')
+    const log = context.log.child({ cell: this.#id, account: this.#plan.account })
+    const config = this.#config(agentSocket)
+    log.debug('configuration', { text: printConfig(config) })
+    const doors = this.#slots.flatMap(({ door }) => (door ? [door.socketPath] : []))
     const started = await WorkerdProcess.start({
       workerdPath: context.workerdPath,
-      config: this.#configText(),
-      agentSocket: this.#socket('a'),
-      scratchDirectory: context.runDirectory,
+      config: writeConfig(config),
+      agentSocket,
+      sockets: [agentSocket, ...doors],
+      runDirectory: context.runDirectory,
       startTimeoutMs: context.startTimeoutMs,
-      log: context.log.child({ cell: this.#id }),
+      signal: AbortSignal.any([context.closing, this.#stopping.signal]),
+      log,
     })
     try {
+      const modules = this.#slots.filter((slot) => slot.plan.code.format === 'modules')
       await started.call(
-        this.#slots
-          .filter((slot) => slot.plan.code.format === 'modules')
-          .map((slot) => ({ slot: slot.id, method: 'start' as const })),
+        modules.map(({ id }) => ({ slot: id, method: 'hide' as const })),
         agentMs,
       )
     } catch (error) {
-      started.kill()
-      await started.exited
+      await started.stop(0)
       throw error
     }
     this.#process = started
     const startedAt = context.clock.now()
-    void started.exited.then(() => this.#onExit(startedAt))
+    void started.exited.then((how) => this.#onExit(startedAt, how))
   }
 
   /** Nobody asked it to go: say so at once, and bring it back. */
-  #onExit(startedAt: number): void {
+  #onExit(startedAt: number, how: string): void {
     this.#process = undefined
-    if (this.#isStopped) return
+    if (this.#stopping.signal.aborted) return
     const { clock, log } = this.#context
     if (clock.now() - startedAt > healthyMs) this.#backOffMs = firstBackOffMs
-    log.warn('a cell died', { cell: this.#id, restartInMs: this.#backOffMs })
+    log.warn('a cell died', { cell: this.#id, how, restartInMs: this.#backOffMs })
     this.#context.changed()
     this.#scheduleRestart()
   }
 
   #scheduleRestart(): void {
-    const { clock, log } = this.#context
-    clock.after(this.#backOffMs, () => {
-      if (this.#isStopped) return
-      this.#backOffMs = Math.min(this.#backOffMs * 2, longestBackOffMs)
+    if (this.#stopping.signal.aborted) return
+    this.#restart = this.#context.clock.after(this.#backOffMs, () => {
       this.#generation += 1
       this.#slots = this.#slots.map((slot) => ({ ...slot, door: newDoor(this.#context) }))
-      this.#launch().then(
-        () => this.#context.changed(),
-        (error: unknown) => {
-          log.error('a cell did not restart', { cell: this.#id, error: messageOf(error) })
-          this.#scheduleRestart()
-        },
-      )
+      void this.#launchAgain()
     })
+    this.#backOffMs = Math.min(this.#backOffMs * 2, longestBackOffMs)
   }
 
-  #configText(): string {
-    const { rootCertificates, capabilityHeader } = this.#context
-    return writeConfig({
+  /** Launches; after a failure, and a longer pause each time, again. Never throws. */
+  async #launchAgain(): Promise<void> {
+    this.#launching = this.#launch().then(
+      () => this.#context.changed(),
+      (error: unknown) => {
+        const { log } = this.#context
+        log.error('a cell did not start', { cell: this.#id, error: this.#explain(error) })
+        this.#scheduleRestart()
+      },
+    )
+    await this.#launching
+  }
+
+  #config(agentSocket: string): CellConfig {
+    return {
       slots: this.#slots,
-      agentSocket: this.#socket('a'),
-      backplaneSocket: this.#socket('b'),
+      agentSocket,
+      backplaneSocket: socketPath(this.#context.runDirectory, this.#id, 'b'),
       hiddenName: newHiddenName(this.#context),
-      rootCertificates,
+      rootCertificates: this.#context.rootCertificates,
       isCheck: false,
       agentSource: sources.agent,
       hiddenSource: sources.hidden,
-      capabilityHeader,
+      capabilityHeader: this.#context.capabilityHeader,
       read: this.#read,
-    })
+    }
   }
 
-  #grants(): Grant[] {
-    return this.#slots.flatMap((slot) =>
-      slot.plan.bindings.flatMap(({ name, type, wire }) => {
-        const capability = slot.capabilities.get(name)
-        if (wire.type !== 'backend' || capability === undefined) return []
-        const { account, worker } = slot.plan
-        return [
-          { capability, cell: this.#id, account, worker, name, type, resource: wire.resource },
-        ]
-      }),
-    )
-  }
-
-  /** The slots with the Workers of another plan, each in the place it had. */
-  #replanned(plan: CellPlan): readonly Slot[] {
-    return this.#slots.map((slot, index) => {
-      const same = plan.workers.filter(({ worker }) => worker === slot.plan.worker)
-      const next = same.length === 1 ? same[0] : plan.workers[index]
-      if (next?.worker !== slot.plan.worker) throw new Error('the plans are not alike')
-      return { ...slot, plan: next }
-    })
+  #explain(error: unknown): string {
+    const names = new Map(this.#slots.map(({ id, plan }) => [id, plan.worker]))
+    return startMessage(error, (slot) => names.get(slot))
   }
 
   #targetId(slot: Slot): string {
     return `${this.#id}.${this.#generation}.${slot.id}`
   }
-
-  #socket(kind: 'a' | 'b'): string {
-    return `${this.#context.runDirectory}/${this.#id}.${kind}`
-  }
-}
-
-function launchThrowAway(
-  context: CellContext,
-  slots: readonly Slot[],
-  read: Read,
-): Promise<WorkerdProcess> {
-  const id = context.random.hex(6)
-  const agentSocket = `${context.runDirectory}/${id}.a`
-  const config = writeConfig({
-    slots,
-    agentSocket,
-    backplaneSocket: `${context.runDirectory}/${id}.b`,
-    hiddenName: newHiddenName(context),
-    rootCertificates: context.rootCertificates,
-    isCheck: true,
-    agentSource: sources.agent,
-    hiddenSource: sources.hidden,
-    capabilityHeader: context.capabilityHeader,
-    read,
-  })
-  return WorkerdProcess.start({
-    workerdPath: context.workerdPath,
-    config,
-    agentSocket,
-    scratchDirectory: context.runDirectory,
-    startTimeoutMs: context.startTimeoutMs,
-    log: context.log.child({ check: id }),
-  })
-}
-
-function newSlot(id: string, plan: WorkerPlan, context: CellContext): Slot {
-  const backends = plan.bindings.filter(({ wire }) => wire.type === 'backend')
-  return {
-    id,
-    plan,
-    door: newDoor(context),
-    capabilities: new Map(backends.map(({ name }) => [name, context.random.hex(32)])),
-  }
-}
-
-function newDoor({ random, runDirectory }: CellContext): Door {
-  return {
-    socketPath: `${runDirectory}/${random.hex(6)}.w`,
-    cfBlobHeader: `x-${random.hex(16)}`,
-    protoHeader: `x-${random.hex(16)}`,
-  }
-}
-
-function newHiddenName({ random }: CellContext): string {
-  return `__bindery_${random.hex(16)}`
-}
-
-/** What to assign so that a slot's `env` is as planned; nothing if it is so already. */
-function assignmentOf(before: readonly PlannedBinding[], slot: Slot): Assignment | undefined {
-  const known = new Map(before.map(({ name, wire }) => [name, JSON.stringify(wire)]))
-  const values = slot.plan.bindings.flatMap(({ name, wire }): Assignment['values'] => {
-    if (known.get(name) === JSON.stringify(wire)) return []
-    if (wire.type === 'text') return [{ name, text: wire.text }]
-    if (wire.type === 'json') return [{ name, json: JSON.stringify(wire.json) }]
-    return []
-  })
-  const names = new Set(slot.plan.bindings.map(({ name }) => name))
-  const removed = [...known.keys()].filter((name) => !names.has(name))
-  if (values.length === 0 && removed.length === 0) return undefined
-  return { values, removed, processEnv: populatesProcessEnv(slot.plan.code) }
 }

@@ -1,6 +1,10 @@
 import { z } from 'zod'
-import type { CheckReport, WorkerExports } from '#contract/cell.ts'
+import type { CheckReport, WorkerExports, WorkerPlan } from '#contract/cell.ts'
+import { messageOf } from '#contract/errors.ts'
+import type { CellContext, Read } from './cell.ts'
 import { StartError, type WorkerdProcess } from './process.ts'
+import { startMessage } from './start-message.ts'
+import { checkedSlot, launchThrowAway } from './throw-away.ts'
 
 const exportsSchema = z.object({
   hasDefault: z.boolean(),
@@ -19,43 +23,65 @@ const serviceWorkerExports: WorkerExports = { hasDefault: true, handlers: ['fetc
 
 const describeMs = 5_000
 
-export type Check = {
-  /** Starts the throw-away process; throws `StartError`. */
-  readonly start: () => Promise<WorkerdProcess>
-  readonly slot: string
-  readonly isServiceWorker: boolean
-  /** How long a process takes that has nothing to load: subtracted from what this one took. */
-  readonly baselineMs: number
-}
-
 /** Loads a version in a throw-away process and says what it exports, or why it does not start. */
-export async function runCheck(check: Check): Promise<CheckReport> {
+export async function runCheck(
+  context: CellContext,
+  check: { readonly worker: WorkerPlan; readonly read: Read; readonly baseline: StartCost },
+): Promise<CheckReport> {
   const startedAt = performance.now()
-  let cell: WorkerdProcess
+  let started: WorkerdProcess
   try {
-    cell = await check.start()
+    started = await launchThrowAway(context, check)
   } catch (error) {
-    if (!(error instanceof StartError)) throw error
-    return { ok: false, message: messageOfStart(error, check.slot) }
+    if (!(error instanceof StartError) || context.closing.aborted) throw error
+    return { ok: false, message: startMessage(error) }
   }
-  const startupTimeMs = Math.max(1, Math.round(performance.now() - startedAt - check.baselineMs))
   try {
-    if (check.isServiceWorker) return { ok: true, exports: serviceWorkerExports, startupTimeMs }
-    const [described] = await cell.call([{ slot: check.slot, method: 'start' }], describeMs)
-    return { ok: true, exports: exportsSchema.parse(described), startupTimeMs }
+    const cost = await costOf(started, startedAt)
+    const startupTimeMs = Math.max(1, Math.round(difference(cost, check.baseline)))
+    if (check.worker.code.format === 'service-worker') {
+      return { ok: true, exports: serviceWorkerExports, startupTimeMs }
+    }
+    const exports = await describe(started)
+    return typeof exports === 'string'
+      ? { ok: false, message: exports }
+      : { ok: true, exports, startupTimeMs }
   } finally {
-    cell.kill()
-    await cell.exited
+    await started.stop(0)
   }
 }
 
-/** What the user should read of workerd's words: their error and their stack, without our wiring. */
-export function messageOfStart(error: StartError, slot: string): string {
-  if (error.timedOut) return 'Script startup exceeded CPU time limit.'
-  const prefix = `service ${slot}: `
-  const lines = error.message
-    .split('\n')
-    .filter((line) => !line.startsWith('Worker "agent"') && line.trim() !== '')
-    .map((line) => (line.startsWith(prefix) ? line.slice(prefix.length) : line))
-  return lines.join('\n') || 'The script could not be started.'
+/** What it takes to start a process: CPU time where it can be had, which other load does not change. */
+export type StartCost = { readonly cpuMs: number | undefined; readonly wallMs: number }
+
+/** Starts a process with nothing in it, to tell a Worker's share of a start from workerd's. */
+export async function measureBaseline(context: CellContext): Promise<StartCost> {
+  const startedAt = performance.now()
+  const started = await launchThrowAway(context)
+  try {
+    return await costOf(started, startedAt)
+  } finally {
+    await started.stop(0)
+  }
+}
+
+async function costOf(started: WorkerdProcess, startedAt: number): Promise<StartCost> {
+  const wallMs = performance.now() - startedAt
+  return { cpuMs: await started.cpuMs(), wallMs }
+}
+
+function difference(cost: StartCost, baseline: StartCost): number {
+  return cost.cpuMs === undefined || baseline.cpuMs === undefined
+    ? cost.wallMs - baseline.wallMs
+    : cost.cpuMs - baseline.cpuMs
+}
+
+/** The exports, or why they can't be told: describing runs getters, which may throw or loop. */
+async function describe(started: WorkerdProcess): Promise<WorkerExports | string> {
+  try {
+    const [described] = await started.call([{ slot: checkedSlot, method: 'describe' }], describeMs)
+    return exportsSchema.parse(described)
+  } catch (error) {
+    return `The exports of the script could not be read: ${messageOf(error)}`
+  }
 }

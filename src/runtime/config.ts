@@ -1,24 +1,8 @@
 import { Buffer } from 'node:buffer'
-import type { Module, WorkerExports, WorkerPlan } from '#contract/cell.ts'
+import type { Module, WorkerExports } from '#contract/cell.ts'
 import type { CryptoKeyWire, Wire } from '#contract/wire.ts'
-import { type Capnp, CapnpSymbol, renderCapnp } from './capnp.ts'
-
-/** One version of a Worker in a process, with the names it goes by there. */
-export type Slot = {
-  /** Its service in the configuration, and its name for the agent: `w0`, `w1` ... */
-  readonly id: string
-  readonly plan: WorkerPlan
-  /** Where ingress reaches it; absent in a check. */
-  readonly door?: Door
-  /** The capability of each `backend` binding, by its name in `env`. */
-  readonly capabilities: ReadonlyMap<string, string>
-}
-
-export type Door = {
-  readonly socketPath: string
-  readonly cfBlobHeader: string
-  readonly protoHeader: string
-}
+import { type Capnp, CapnpSymbol, isList, renderCapnp } from './capnp.ts'
+import { type Door, leadOf, type Slot } from './slots.ts'
 
 export type CellConfig = {
   readonly slots: readonly Slot[]
@@ -45,8 +29,37 @@ const disguised = ['64:ff9b::/96', '64:ff9b:1::/48', '2002::/16', '2001::/32']
 
 /** The configuration of one process, as Cap'n Proto text. It holds secrets: it is never a file. */
 export function writeConfig(config: CellConfig): string {
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = ${renderCapnp(configOf(config))};
+`
+}
+
+// Fields whose content is a user's (code, values, keys) or secret (what carries our authority).
+const masked = new Set(
+  `esModule commonJsModule text data wasm json serviceWorkerScript wasmModule raw pkcs8 spki jwk
+  value cfBlobHeader forwardedProtoHeader trustedCertificates`.split(/\s+/),
+)
+
+/** The shape of a configuration, to be read by people: `***` stands for all that is secret. */
+export function printConfig(config: CellConfig): string {
+  return renderCapnp(mask(configOf(config))).replaceAll(config.hiddenName, '***')
+}
+
+function mask(value: Capnp): Capnp {
+  if (typeof value !== 'object' || value instanceof Uint8Array) return value
+  if (value instanceof CapnpSymbol) return value
+  if (isList(value)) return value.map(mask)
+  return Object.fromEntries(
+    Object.entries(value).map(([field, inner]) => [
+      field,
+      inner === undefined ? undefined : masked.has(field) ? '***' : mask(inner),
+    ]),
+  )
+}
+
+function configOf(config: CellConfig): Capnp {
   const { slots } = config
-  const value: Capnp = {
+  return {
     services: [
       ...slots.map((slot) => ({ name: slot.id, worker: workerOf(slot, config) })),
       ...slots.flatMap((slot) => backendsOf(slot, config)),
@@ -59,9 +72,6 @@ export function writeConfig(config: CellConfig): string {
       { name: 'agent', address: `unix:${config.agentSocket}`, service: 'agent', http: {} },
     ],
   }
-  return `using Workerd = import "/workerd/workerd.capnp";
-const config :Workerd.Config = ${renderCapnp(value)};
-`
 }
 
 /** What a Worker's binding leads to in a check, where nothing may be called. */
@@ -119,7 +129,8 @@ function codeOf(slot: Slot, config: CellConfig): { readonly [field: string]: Cap
 
 /**
  * The module that workerd takes for the Worker's: it has all exports of the user's and the hidden
- * one. A check has to find out first whether there is a default export to pass on.
+ * one. A check has to find out first whether there is a default export to pass on. Ours is imported
+ * before the user's: see `hidden.worker.ts`.
  */
 function entrySource(entry: {
   readonly main: string
@@ -130,8 +141,8 @@ function entrySource(entry: {
   const { hiddenName, isCheck } = entry.config
   const main = JSON.stringify(`./${moduleName(entry.main)}`)
   const lines = [
-    `import * as user from ${main};`,
     `import { hiddenEntrypoint } from ${JSON.stringify(`./${entry.hiddenModule}`)};`,
+    `import * as user from ${main};`,
     ...(isCheck ? [] : [`export * from ${main};`]),
     ...(!isCheck && entry.exports.hasDefault ? [`export { default } from ${main};`] : []),
     `export const ${hiddenName} = hiddenEntrypoint(user, ${JSON.stringify(hiddenName)});`,
@@ -169,7 +180,8 @@ function bindingOf(binding: {
     case 'worker': {
       if (config.isCheck) return { name, service: { name: capabilityless } }
       const { entrypoint, props } = wire
-      const target = largest(config.slots.filter((each) => each.plan.worker === wire.worker))
+      const plans = config.slots.map(({ plan }) => plan)
+      const target = config.slots[leadOf(plans, wire.worker)]
       return {
         name,
         service: {
@@ -180,11 +192,6 @@ function bindingOf(binding: {
       }
     }
   }
-}
-
-/** While a deployment is split, a binding leads to the version with the largest share. */
-function largest(slots: readonly Slot[]): Slot | undefined {
-  return slots.toSorted((a, b) => b.plan.percentage - a.plan.percentage)[0]
 }
 
 function keyOf(key: CryptoKeyWire): Capnp {

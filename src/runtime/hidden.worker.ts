@@ -3,7 +3,13 @@ import type { Assignment } from './assignment.ts'
 
 // Runs inside the isolate of a user's Worker, as an entrypoint that only the agent of the cell is
 // bound to. It is taken out of `ctx.exports` at the agent's first call, before any traffic; until
-// then `exports` is empty, so user code never sees it.
+// then `exports` is empty, so user code never sees it. That this module can be found and imported
+// (`/bundle` of node:fs lists it) gives user code nothing: an entrypoint is called through a
+// binding, and the class by itself does to `env` what user code may do to it anyway.
+//
+// It is evaluated before the user's module, so that what it takes hold of here is the platform's.
+const { defineProperty, deleteProperty } = Reflect
+const { parse } = JSON
 
 const eventHandlers = [
   'fetch',
@@ -26,32 +32,41 @@ type Exports = Readonly<Record<string, unknown>>
 /** Makes the hidden entrypoint of a Worker whose module is `user`. `name` is what it is exported as. */
 export function hiddenEntrypoint(user: Exports, name: string): typeof WorkerEntrypoint<unknown> {
   return class extends WorkerEntrypoint<unknown> {
-    /** Hides itself, and says what the Worker exports. */
-    start(): unknown {
-      const { exports } = this.ctx as unknown as { exports?: Record<string, unknown> }
-      if (exports !== undefined) delete exports[name]
+    /** Takes itself out of what user code can see. Called before any traffic. */
+    hide(): void {
+      const { exports } = this.ctx as unknown as { exports?: object }
+      if (exports !== undefined) deleteProperty(exports, name)
+    }
+
+    /** Says what the Worker exports. Called in checks only: it runs getters of the user's. */
+    describe(): unknown {
       return describe(user)
     }
 
     /** Changes `env` in place: every road to it leads to this one object. */
     assign(assignment: Assignment): void {
-      const env = this.env as Record<string, unknown>
+      const env = this.env as object
       const copy = assignment.processEnv ? processEnv() : undefined
       for (const removed of assignment.removed) {
-        delete env[removed]
-        if (copy !== undefined) delete copy[removed]
+        deleteProperty(env, removed)
+        if (copy !== undefined) deleteProperty(copy, removed)
       }
       for (const value of assignment.values) {
         const text = 'text' in value ? value.text : value.json
-        env[value.name] = 'text' in value ? text : JSON.parse(text)
-        if (copy !== undefined) copy[value.name] = text
+        set(env, value.name, 'text' in value ? text : parse(text))
+        if (copy !== undefined) set(copy, value.name, text)
       }
     }
   }
 }
 
-function processEnv(): Record<string, unknown> | undefined {
-  const { process } = globalThis as { process?: { env?: Record<string, unknown> } }
+/** Defines, because a setter that user code put there must not stop or see the value. */
+function set(target: object, name: string, value: unknown): void {
+  defineProperty(target, name, { value, writable: true, enumerable: true, configurable: true })
+}
+
+function processEnv(): object | undefined {
+  const { process } = globalThis as { process?: { env?: object } }
   return process?.env
 }
 

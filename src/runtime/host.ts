@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
 import { rootCertificates } from 'node:tls'
 import type {
   CellChange,
@@ -8,19 +9,25 @@ import type {
   Module,
   WorkerPlan,
 } from '#contract/cell.ts'
-import { messageOf } from '#contract/errors.ts'
+import { messageOf, OperatorError } from '#contract/errors.ts'
 import type { AccountId, BlobKey } from '#contract/ids.ts'
 import type { Clock } from '#contract/ports/clock.ts'
 import type { Log } from '#contract/ports/log.ts'
 import type { Random } from '#contract/ports/random.ts'
 import { type BackplanePort, type IngressPort, liveKey, type Target } from '#contract/snapshot.ts'
 import { Cell, type CellContext } from './cell.ts'
-import { runCheck } from './check.ts'
+import { measureBaseline, runCheck, type StartCost } from './check.ts'
 import { Gate } from './gate.ts'
+import { sweepOrphans } from './orphans.ts'
+import { Retirement } from './retirement.ts'
+import { hasSameLeads, socketNameLength } from './slots.ts'
 
 export type CellHostOptions = {
   readonly workerdPath: string
-  /** A short path of a folder that only this server uses: unix sockets go there. */
+  /**
+   * A folder that only this server uses, for unix sockets: at most 91 bytes long, made if it is
+   * missing, and the same at each start, because that is how a server finds its orphans.
+   */
   readonly runDirectory: string
   readonly readModule: (key: BlobKey) => Promise<Uint8Array>
   /** What separates the running plan of a cell from the wanted one: `deploy/change.ts`. */
@@ -42,12 +49,27 @@ export type CellHostOptions = {
 // A start is mostly one core's work, and memory for a moment.
 const startsAtOnce = 4
 const checksAtOnce = 2
-// Deploys faster than the linger time must not pile up processes.
-const lingerersPerAccount = 3
+const longestLine = 10_000
+const waitingPerAccount = 100
 const closeGraceMs = 5_000
+// A unix socket's address, with its end (`sockaddr_un`).
+const longestSocketPath = 107
 
-/** Starts, feeds, watches and stops cells. Owned by `main.ts`. */
+/** How cells come up: see `Cell`. */
+type Start = 'start' | 'restore'
+
+/**
+ * Starts, feeds, watches and stops cells. Owned by `main.ts`. Kills what an earlier server left
+ * running in the run directory. Throws an `OperatorError` if workerd can't be run.
+ */
 export async function startCellHost(options: CellHostOptions): Promise<CellHost> {
+  const { runDirectory, workerdPath, log } = options
+  if (!existsSync(workerdPath)) throw new OperatorError(`workerd is missing at ${workerdPath}.`)
+  if (Buffer.byteLength(runDirectory) + socketNameLength > longestSocketPath) {
+    throw new OperatorError(`The path ${runDirectory} is too long for unix sockets in it.`)
+  }
+  await mkdir(runDirectory, { recursive: true, mode: 0o700 })
+  await sweepOrphans(runDirectory, log)
   const host = new WorkerdHost(options)
   await host.warm()
   return host
@@ -56,77 +78,104 @@ export async function startCellHost(options: CellHostOptions): Promise<CellHost>
 class WorkerdHost implements CellHost {
   readonly #options: CellHostOptions
   readonly #context: CellContext
+  readonly #closing = new AbortController()
   readonly #accounts = new Map<AccountId, readonly Cell[]>()
-  readonly #queues = new Map<AccountId, Promise<void>>()
-  readonly #lingering = new Map<AccountId, { readonly cell: Cell; readonly hurry: () => void }[]>()
-  readonly #retiring = new Set<Promise<void>>()
-  readonly #starts = new Gate(startsAtOnce)
-  readonly #checks = new Gate(checksAtOnce)
-  #baselineMs = 0
-  #isClosed = false
+  readonly #queues = new Map<AccountId, { waiting: number; last: Promise<void> }>()
+  readonly #checking = new Set<Promise<unknown>>()
+  readonly #retirement: Retirement
+  readonly #starts = new Gate(startsAtOnce, longestLine)
+  readonly #checks = new Gate(checksAtOnce, longestLine)
+  #baseline: StartCost = { cpuMs: undefined, wallMs: 0 }
 
   constructor(options: CellHostOptions) {
     this.#options = options
+    this.#retirement = new Retirement(options)
     this.#context = {
       ...options,
       rootCertificates: hasSystemCertificates() ? undefined : rootCertificates,
+      closing: this.#closing.signal,
       changed: () => this.#publish(),
     }
   }
 
-  /** Measures what a start costs by itself, so that checks can tell a Worker's share of it. */
+  /** Starts a process once: to see that workerd runs here, and what a start costs by itself. */
   async warm(): Promise<void> {
-    const startedAt = performance.now()
-    const cell = await Cell.launchEmpty(this.#context)
-    this.#baselineMs = performance.now() - startedAt
-    cell.kill()
-    await cell.exited
+    try {
+      this.#baseline = await measureBaseline(this.#context)
+    } catch (error) {
+      throw new OperatorError(`workerd does not start: ${messageOf(error)}`, { cause: error })
+    }
   }
 
-  check(worker: WorkerPlan): Promise<CheckReport> {
-    return this.#checks.pass(async () => {
+  async check(worker: WorkerPlan): Promise<CheckReport> {
+    const checked = this.#checks.pass(async () => {
+      this.#refuseIfClosed()
       const read = await this.#modules([worker])
-      return runCheck({
-        start: () => Cell.launchCheck(this.#context, { worker, read }),
-        slot: 'w0',
-        isServiceWorker: worker.code.format === 'service-worker',
-        baselineMs: this.#baselineMs,
-      })
+      return runCheck(this.#context, { worker, read, baseline: this.#baseline })
     })
+    const settled = checked.catch(() => undefined)
+    this.#checking.add(settled)
+    void settled.then(() => this.#checking.delete(settled))
+    return checked
   }
 
   apply(account: AccountId, wanted: readonly CellPlan[]): Promise<void> {
-    const before = this.#queues.get(account) ?? Promise.resolve()
-    const applied = before.then(() => this.#apply(account, wanted))
-    const settled = applied.catch(() => undefined)
-    this.#queues.set(account, settled)
-    return applied
+    return this.#inTurn(account, () => this.#apply(account, wanted, 'start'))
+  }
+
+  restore(account: AccountId, wanted: readonly CellPlan[]): Promise<void> {
+    return this.#inTurn(account, () => this.#apply(account, wanted, 'restore'))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#isClosed = true
-    await Promise.all(this.#queues.values())
-    for (const lingerers of this.#lingering.values()) for (const { hurry } of lingerers) hurry()
+    this.#closing.abort()
+    await Promise.all([...this.#checking, ...[...this.#queues.values()].map(({ last }) => last)])
     const cells = [...this.#accounts.values()].flat()
     this.#accounts.clear()
-    await Promise.all([...cells.map((cell) => cell.stop(closeGraceMs)), ...this.#retiring])
+    await Promise.all([this.#retirement.close(), ...cells.map((cell) => cell.stop(closeGraceMs))])
   }
 
-  async #apply(account: AccountId, wanted: readonly CellPlan[]): Promise<void> {
-    if (this.#isClosed) throw new Error('the server is stopping')
+  /** Runs what is to be done for one account, one after the other. */
+  async #inTurn(account: AccountId, run: () => Promise<void>): Promise<void> {
+    const queue = this.#queues.get(account) ?? { waiting: 0, last: Promise.resolve() }
+    this.#queues.set(account, queue)
+    if (queue.waiting >= waitingPerAccount) throw new Error('too many changes of one account')
+    const done = queue.last.then(run)
+    queue.waiting += 1
+    queue.last = done.catch(() => undefined)
+    try {
+      await done
+    } finally {
+      queue.waiting -= 1
+      if (queue.waiting === 0) this.#queues.delete(account)
+    }
+  }
+
+  async #apply(account: AccountId, wanted: readonly CellPlan[], start: Start): Promise<void> {
+    this.#refuseIfClosed()
     const running = this.#accounts.get(account) ?? []
     const matches = wanted.map((plan) => ({ plan, cell: this.#reusable(plan, running) }))
-    const fresh = await this.#startAll(matches.filter(({ cell }) => !cell).map(({ plan }) => plan))
+    const missing = matches.flatMap(({ plan, cell }) => (cell ? [] : [plan]))
+    const fresh = await this.#startAll(missing, start)
     const kept: Cell[] = []
-    for (const { plan, cell } of matches) {
-      if (!cell) continue
-      if (await this.#update(cell, plan)) kept.push(cell)
-      else fresh.push(...(await this.#startAll([plan])))
+    const undo: (() => Promise<void>)[] = fresh.map((cell) => () => cell.stop(0))
+    try {
+      for (const { plan, cell } of matches) {
+        if (!cell) continue
+        const before = cell.plan
+        undo.push(() => cell.assign(before))
+        if (await this.#assign(cell, plan)) kept.push(cell)
+        else fresh.push(...(await this.#startAll([plan], start)))
+      }
+    } catch (error) {
+      await Promise.allSettled(undo.map((run) => run()))
+      throw error
     }
     const next = [...kept, ...fresh]
-    this.#accounts.set(account, next)
+    if (next.length > 0) this.#accounts.set(account, next)
+    else this.#accounts.delete(account)
     this.#publish()
-    for (const cell of running) if (!next.includes(cell)) this.#retire(account, cell)
+    for (const cell of running) if (!next.includes(cell)) this.#retirement.take(account, cell)
   }
 
   /** The one running cell that needs no more than new values to become as planned. */
@@ -137,15 +186,13 @@ class WorkerdHost implements CellHost {
     )
     const [only] = candidates
     if (candidates.length !== 1 || !only) return undefined
-    return this.#options.decide(only.plan, plan).type === 'cell' ? undefined : only
+    const isReusable =
+      this.#options.decide(only.plan, plan).type !== 'cell' && hasSameLeads(only.plan, plan)
+    return isReusable ? only : undefined
   }
 
   /** Gives a running cell its new values; `false` if it can't take them. */
-  async #update(cell: Cell, plan: CellPlan): Promise<boolean> {
-    if (this.#options.decide(cell.plan, plan).type === 'nothing') {
-      cell.adopt(plan)
-      return true
-    }
+  async #assign(cell: Cell, plan: CellPlan): Promise<boolean> {
     try {
       await cell.assign(plan)
       return true
@@ -156,11 +203,11 @@ class WorkerdHost implements CellHost {
   }
 
   /** Starts cells side by side: all or none. */
-  async #startAll(plans: readonly CellPlan[]): Promise<Cell[]> {
+  async #startAll(plans: readonly CellPlan[], start: Start): Promise<Cell[]> {
     const started = await Promise.allSettled(
       plans.map((plan) =>
         this.#starts.pass(async () =>
-          Cell.start(this.#context, plan, await this.#modules(plan.workers)),
+          Cell[start](this.#context, plan, await this.#modules(plan.workers)),
         ),
       ),
     )
@@ -171,32 +218,8 @@ class WorkerdHost implements CellHost {
     throw failed.reason
   }
 
-  /** Lets a cell that is out of the table finish, linger, and go. */
-  #retire(account: AccountId, cell: Cell): void {
-    const lingerers = this.#lingering.get(account) ?? []
-    this.#lingering.set(account, lingerers)
-    const { promise: hurried, resolve: hurry } = Promise.withResolvers<void>()
-    const entry = { cell, hurry }
-    lingerers.push(entry)
-    if (lingerers.length > lingerersPerAccount) lingerers[0]?.hurry()
-    const retired = (async () => {
-      await this.#options.ingress.drain(cell.targetIds, this.#options.drainMs)
-      const { promise: lingered, resolve } = Promise.withResolvers<void>()
-      const timer = this.#options.clock.after(this.#options.lingerMs, resolve)
-      await Promise.race([lingered, hurried])
-      timer[Symbol.dispose]()
-      lingerers.splice(lingerers.indexOf(entry), 1)
-      await cell.stop(closeGraceMs)
-    })()
-    const logged = retired.catch((error: unknown) => {
-      this.#options.log.error('a cell did not retire', { error: messageOf(error) })
-    })
-    this.#retiring.add(logged)
-    void logged.then(() => this.#retiring.delete(logged))
-  }
-
   #publish(): void {
-    if (this.#isClosed) return
+    if (this.#closing.signal.aborted) return
     const workers = new Map<string, readonly Target[]>()
     for (const cell of [...this.#accounts.values()].flat()) {
       for (const { worker, target } of cell.targets()) {
@@ -205,6 +228,10 @@ class WorkerdHost implements CellHost {
       }
     }
     this.#options.ingress.publishLive({ workers })
+  }
+
+  #refuseIfClosed(): void {
+    if (this.#closing.signal.aborted) throw new Error('the server is stopping')
   }
 
   /** Reads the bytes of every module of some Workers, once each. */

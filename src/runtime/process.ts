@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { open, unlink } from 'node:fs/promises'
+import { open, readFile, unlink } from 'node:fs/promises'
 import { request } from 'node:http'
-import { createInterface } from 'node:readline'
-import type { Readable } from 'node:stream'
 import { z } from 'zod'
+import { OperatorError } from '#contract/errors.ts'
 import type { Log } from '#contract/ports/log.ts'
+import { logLines } from './lines.ts'
+import { ownerMark } from './orphans.ts'
 
 /** What a process is started with. */
 export type ProcessOptions = {
@@ -13,23 +14,26 @@ export type ProcessOptions = {
   /** Cap'n Proto text: see `config.ts`. */
   readonly config: string
   readonly agentSocket: string
-  /** Where the configuration passes through, nameless, on a machine without `/dev/shm`. */
-  readonly scratchDirectory: string
+  /** All unix sockets that it makes, the agent's among them: stale files of theirs are removed. */
+  readonly sockets: readonly string[]
+  readonly runDirectory: string
   /** How long it may take until the agent answers. */
   readonly startTimeoutMs: number
+  /** Gives up a start that is under way. */
+  readonly signal: AbortSignal
   readonly log: Log
 }
 
 /** One call of a hidden entrypoint, through the agent. */
 export type AgentCall = {
   readonly slot: string
-  readonly method: 'start' | 'assign'
+  readonly method: 'hide' | 'describe' | 'assign'
   readonly argument?: unknown
 }
 
 const agentResults = z.array(
   z.discriminatedUnion('ok', [
-    z.object({ ok: z.literal(true), result: z.unknown() }),
+    z.object({ ok: z.literal(true), result: z.unknown().optional() }),
     z.object({ ok: z.literal(false), message: z.string() }),
   ]),
 )
@@ -44,69 +48,81 @@ export class StartError extends Error {
   }
 }
 
+// A refused connection costs 0.2 ms; a start takes tens of milliseconds.
 const pollMs = 2
-const keptErrorBytes = 64 * 1024
-const logLineBytes = 8 * 1024
+// The largest answer describes a Worker's exports, whose names are its own choice.
+const answerBytes = 4 * 1024 * 1024
+const keptErrorLength = 64 * 1024
 
 /** A running workerd. Whoever starts it stops it. */
 export class WorkerdProcess {
   readonly #child: ChildProcess
-  readonly #agentSocket: string
-  /** Resolves when the process is gone, however it went. */
-  readonly exited: Promise<void>
+  readonly #options: ProcessOptions
+  /** Resolves when the process is gone and its sockets are removed: with how it went. */
+  readonly exited: Promise<string>
   #isGone = false
 
-  private constructor(child: ChildProcess, agentSocket: string) {
+  private constructor(child: ChildProcess, options: ProcessOptions) {
     this.#child = child
-    this.#agentSocket = agentSocket
-    this.exited = new Promise((resolve) => {
-      child.once('close', () => {
-        this.#isGone = true
-        resolve()
-      })
+    this.#options = options
+    const { promise, resolve } = Promise.withResolvers<string>()
+    this.exited = promise
+    child.once('close', (code, signal) => {
+      this.#isGone = true
+      void removeAll(options.sockets).then(() => resolve(signal ?? `code ${code}`))
     })
   }
 
   /** Starts one and waits until its agent answers. Throws `StartError`. */
   static async start(options: ProcessOptions): Promise<WorkerdProcess> {
+    const deadline = AbortSignal.timeout(options.startTimeoutMs)
     const child = await launch(options)
-    const started = new WorkerdProcess(child, options.agentSocket)
-    const errors = tailOf(child.stderr, options.log)
-    logLines(child.stdout, options.log)
-    const deadline = performance.now() + options.startTimeoutMs
-    while (!started.#isGone) {
+    const started = new WorkerdProcess(child, options)
+    const errors = tailOf(child)
+    if (child.stdout) logLines(child.stdout, options.log)
+    if (child.stderr) logLines(child.stderr, options.log)
+    while (!started.isGone) {
       const answered = await started.#post([], deadline).catch(() => undefined)
       if (answered !== undefined) return started
-      if (performance.now() > deadline) {
+      if (deadline.aborted || options.signal.aborted) {
         started.kill()
         await started.exited
         throw new StartError(errors(), true)
       }
-      await pause(pollMs)
+      await new Promise((resolve) => void setTimeout(resolve, pollMs))
     }
+    await started.exited
     throw new StartError(errors(), false)
-  }
-
-  get pid(): number {
-    return this.#child.pid ?? 0
   }
 
   get isGone(): boolean {
     return this.#isGone
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
+  /** CPU time of the thread that runs all JavaScript, in ms; `undefined` if it can't be had. */
+  async cpuMs(): Promise<number | undefined> {
+    const text = await readFile(`/proc/${this.pid}/schedstat`, 'utf8').catch(() => '')
+    const nanoseconds = Number(text.split(' ')[0])
+    return nanoseconds > 0 ? nanoseconds / 1e6 : undefined
+  }
+
   /** Calls hidden entrypoints, all at once. Throws what the first of them threw. */
   async call(calls: readonly AgentCall[], timeoutMs: number): Promise<readonly unknown[]> {
-    const text = await this.#post(calls, performance.now() + timeoutMs)
+    const text = await this.#post(calls, AbortSignal.timeout(timeoutMs))
     return agentResults.parse(JSON.parse(text)).map((result) => {
       if (!result.ok) throw new Error(result.message)
       return result.result
     })
   }
 
-  /** SIGTERM, and SIGKILL if it is still there after `graceMs`. */
+  /** SIGTERM, and SIGKILL if it is still there after `graceMs`: an open WebSocket keeps it. */
   async stop(graceMs: number): Promise<void> {
-    this.#child.kill('SIGTERM')
+    if (graceMs <= 0) this.kill()
+    else this.#child.kill('SIGTERM')
     const force = setTimeout(() => this.kill(), graceMs)
     await this.exited
     clearTimeout(force)
@@ -116,31 +132,33 @@ export class WorkerdProcess {
     this.#child.kill('SIGKILL')
   }
 
-  #post(calls: readonly AgentCall[], deadline: number): Promise<string> {
-    return new Promise((resolve, reject) => {
-      const outgoing = request(
-        {
-          socketPath: this.#agentSocket,
-          method: 'POST',
-          path: '/',
-          headers: { host: 'agent', 'content-type': 'application/json' },
-          agent: false,
-          timeout: Math.max(1, deadline - performance.now()),
-        },
-        (response) => {
-          let text = ''
-          response.setEncoding('utf8').on('data', (data: string) => (text += data))
-          response.on('end', () => {
-            if (response.statusCode === 200) resolve(text)
-            else reject(new Error(`the agent answered ${response.statusCode}`))
-          })
-          response.on('error', reject)
-        },
-      )
-      outgoing.on('timeout', () => outgoing.destroy(new Error('the agent did not answer in time')))
-      outgoing.on('error', reject)
-      outgoing.end(JSON.stringify(calls))
-    })
+  #post(calls: readonly AgentCall[], deadline: AbortSignal): Promise<string> {
+    const { promise, resolve, reject } = Promise.withResolvers<string>()
+    const outgoing = request(
+      {
+        socketPath: this.#options.agentSocket,
+        method: 'POST',
+        path: '/',
+        headers: { host: 'agent', 'content-type': 'application/json' },
+        agent: false,
+        signal: AbortSignal.any([this.#options.signal, deadline]),
+      },
+      (response) => {
+        let text = ''
+        response.setEncoding('utf8').on('data', (data: string) => {
+          text += data
+          if (text.length > answerBytes) outgoing.destroy(new Error('the agent says too much'))
+        })
+        response.on('end', () => {
+          if (response.statusCode === 200) resolve(text)
+          else reject(new Error(`the agent answered ${response.statusCode}`))
+        })
+        response.on('error', reject)
+      },
+    )
+    outgoing.on('error', reject)
+    outgoing.end(JSON.stringify(calls))
+    return promise
   }
 }
 
@@ -150,51 +168,49 @@ export class WorkerdProcess {
  * sockets, which workerd can't open again through /proc.
  */
 async function launch(options: ProcessOptions): Promise<ChildProcess> {
-  const directory = existsSync('/dev/shm') ? '/dev/shm' : options.scratchDirectory
+  const directory = existsSync('/dev/shm') ? '/dev/shm' : options.runDirectory
   const path = `${directory}/bindery-${process.pid}-${performance.now()}`
+  await removeAll(options.sockets)
   await using file = await open(path, 'wx+', 0o600)
   await unlink(path)
   await file.writeFile(options.config)
-  await unlink(options.agentSocket).catch(() => undefined)
   const [command, ...args] = [...dieWithParent, options.workerdPath, 'serve', '/proc/self/fd/3']
   if (command === undefined) throw new Error('unreachable: there is always a command')
   const child = spawn(command, args, {
     stdio: ['ignore', 'pipe', 'pipe', file.fd],
     // Nothing of the server's environment is the cell's business.
-    env: { PATH: '/usr/bin:/bin', TZ: 'UTC' },
+    env: { PATH: '/usr/bin:/bin', TZ: 'UTC', ...ownerMark(options.runDirectory) },
   })
   await new Promise<void>((resolve, reject) => {
-    child.once('spawn', resolve).once('error', reject)
+    child.once('spawn', resolve).once('error', (error) => {
+      reject(
+        new OperatorError(`${options.workerdPath} can't be run: ${error.message}`, {
+          cause: error,
+        }),
+      )
+    })
   })
   return child
 }
 
 /**
  * util-linux' setpriv asks the kernel to kill the cell when the server dies, even of SIGKILL. Where
- * it is missing, the sweep at the next start does it.
+ * it is missing, the sweep at the next start does it (`orphans.ts`).
  */
 const dieWithParent: readonly string[] = ['/usr/bin/setpriv', '/bin/setpriv']
   .filter((path) => existsSync(path))
   .slice(0, 1)
   .flatMap((path) => [path, '--pdeathsig', 'KILL', '--'])
 
-/** Logs lines and keeps the last of them, for the message of a start that failed. */
-function tailOf(stream: Readable | null, log: Log): () => string {
+/** The last of what a process says on stderr, for the message of a start that failed. */
+function tailOf(child: ChildProcess): () => string {
   let kept = ''
-  stream?.setEncoding('utf8').on('data', (data: string) => {
-    kept = (kept + data).slice(-keptErrorBytes)
+  child.stderr?.setEncoding('utf8').on('data', (data: string) => {
+    kept = (kept + data).slice(-keptErrorLength)
   })
-  logLines(stream, log)
   return () => kept
 }
 
-function logLines(stream: Readable | null, log: Log): void {
-  if (!stream) return
-  createInterface({ input: stream }).on('line', (line) => {
-    log.info('cell', { line: line.slice(0, logLineBytes) })
-  })
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => void setTimeout(resolve, milliseconds))
+async function removeAll(paths: readonly string[]): Promise<void> {
+  await Promise.all(paths.map((path) => unlink(path).catch(() => undefined)))
 }

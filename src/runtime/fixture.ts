@@ -1,0 +1,194 @@
+import { createHash } from 'node:crypto'
+import { request } from 'node:http'
+import { capabilityHeader, createBackplane } from '#backplane/server.ts'
+import type { BackendRequest, Grant } from '#contract/backend.ts'
+import type {
+  CellHost,
+  CellPlan,
+  CheckReport,
+  Code,
+  ModuleType,
+  WorkerPlan,
+} from '#contract/cell.ts'
+import { type BlobKey, blobKey, workerName } from '#contract/ids.ts'
+import type { Log, LogFields } from '#contract/ports/log.ts'
+import { type LiveTable, liveKey, type Target } from '#contract/snapshot.ts'
+import type { Wire } from '#contract/wire.ts'
+import { decideChange } from '#deploy/change.ts'
+import { systemClock } from '#drivers/clock/system/driver.ts'
+import { systemRandom } from '#drivers/random/system/driver.ts'
+import { createIngress, type Ingress } from '#ingress/server.ts'
+import { trustIn } from '#ingress/visitor.ts'
+import { account } from '#test/backend.ts'
+import { temporaryFolder } from '#test/temporary.ts'
+import { workerdPath } from './binary.ts'
+import { type CellHostOptions, startCellHost } from './host.ts'
+
+/** The runtime with the rooms around it as they are, for the tests of this folder. */
+export interface Fixture extends AsyncDisposable {
+  readonly host: CellHost
+  readonly runDirectory: string
+  /** What was logged, newest last. */
+  readonly log: readonly { readonly message: string; readonly fields: LogFields }[]
+  /** Calls that reached the backplane. */
+  readonly calls: readonly { readonly grant: Grant; readonly url: string }[]
+  /** A plan of a Worker; `exports` are none until `ready` fills them in. */
+  plan(worker: string, source: Source): WorkerPlan
+  check(worker: string, source: Source): Promise<CheckReport>
+  /** A plan with what a check says of its exports. Throws if it does not start. */
+  ready(worker: string, source: Source): Promise<WorkerPlan>
+  /** Applies plans: one cell each. */
+  apply(...cells: readonly (readonly WorkerPlan[])[]): Promise<void>
+  targets(worker: string): readonly Target[]
+  /** A request through ingress. */
+  visit(worker: string, path?: string, options?: VisitOptions): Promise<Answer>
+}
+
+export type Source = {
+  /** Text of the main module, or all modules by name, the main one first. */
+  readonly code: string | Readonly<Record<string, readonly [ModuleType, string | Uint8Array]>>
+  readonly bindings?: Readonly<Record<string, Wire>>
+  readonly format?: Code['format']
+  readonly date?: string
+  readonly flags?: readonly string[]
+  readonly percentage?: number
+  readonly version?: string
+}
+
+export type VisitOptions = { readonly method?: string; readonly body?: string }
+export type Answer = { readonly status: number; readonly body: string }
+
+const firstVersion = '00000000-0000-4000-8000-000000000001'
+
+export async function startFixture(options: Partial<CellHostOptions> = {}): Promise<Fixture> {
+  const folder = await temporaryFolder()
+  const modules = new Map<BlobKey, Uint8Array>()
+  const log: { message: string; fields: LogFields }[] = []
+  const calls: { grant: Grant; url: string }[] = []
+  const backplane = createBackplane({
+    serve: (grant) => async (call: BackendRequest) => {
+      calls.push({ grant, url: call.url })
+      return { status: 200, body: JSON.stringify(grant.resource) }
+    },
+    log: recorder(log),
+  })
+  const { ingress, live } = observed(
+    createIngress({ trust: trustIn([]), random: systemRandom, log: recorder(log) }),
+  )
+  const port = await ingress.listen({ host: '127.0.0.1', port: 0 })
+  const runDirectory = options.runDirectory ?? folder.path
+  const host = await startCellHost({
+    workerdPath,
+    readModule: async (key) => modules.get(key) ?? new Uint8Array(),
+    decide: decideChange,
+    backplane,
+    ingress,
+    capabilityHeader,
+    clock: systemClock,
+    random: systemRandom,
+    log: recorder(log),
+    drainMs: 5_000,
+    lingerMs: 200,
+    startTimeoutMs: 5_000,
+    ...options,
+    runDirectory,
+  })
+  const plan = (worker: string, source: Source): WorkerPlan => planOf(worker, source, modules)
+  return {
+    host,
+    runDirectory,
+    log,
+    calls,
+    plan,
+    check: (worker, source) => host.check(plan(worker, source)),
+    async ready(worker, source) {
+      const report = await host.check(plan(worker, source))
+      if (!report.ok) throw new Error(report.message)
+      return { ...plan(worker, source), exports: report.exports }
+    },
+    apply(...cells) {
+      const names = cells.flat().map(({ worker }) => worker)
+      ingress.publishRoutes({
+        hosts: new Map(names.map((worker) => [`${worker}.localhost`, { account, worker }])),
+      })
+      return host.apply(
+        account,
+        cells.map((workers): CellPlan => ({ account, workers })),
+      )
+    },
+    targets: (worker) =>
+      live().workers.get(liveKey({ account, worker: workerName.parse(worker) })) ?? [],
+    visit: (worker, path = '/', more = {}) =>
+      send({ port, path, headers: { host: `${worker}.localhost` } }, more),
+    async [Symbol.asyncDispose]() {
+      await ingress.close(0)
+      await host[Symbol.asyncDispose]()
+      await folder[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** Sends a request over a connection of its own. */
+export function send(
+  to: { port?: number; socketPath?: string; path: string; headers?: Record<string, string> },
+  { method = 'GET', body }: VisitOptions = {},
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ host: '127.0.0.1', agent: false, ...to, method }, (response) => {
+      let text = ''
+      response.setEncoding('utf8').on('data', (data: string) => (text += data))
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: text }))
+      response.on('error', reject)
+    })
+    outgoing.on('error', reject).end(body)
+  })
+}
+
+function planOf(worker: string, source: Source, blobs: Map<BlobKey, Uint8Array>): WorkerPlan {
+  const { code, bindings = {}, format = 'modules', date = '2026-11-01', flags = [] } = source
+  const modules = typeof code === 'string' ? { 'index.js': ['esModule', code] as const } : code
+  return {
+    account,
+    worker: workerName.parse(worker),
+    version: { id: source.version ?? firstVersion, tag: '', createdAt: '2026-11-24T00:00:00Z' },
+    percentage: source.percentage ?? 100,
+    code: {
+      format,
+      mainModule: Object.keys(modules)[0] ?? '',
+      modules: Object.entries(modules).map(([name, [type, content]]) => {
+        const bytes = new Uint8Array(Buffer.from(content))
+        const key = blobKey.parse(createHash('sha256').update(bytes).digest('hex'))
+        blobs.set(key, bytes)
+        return { name, type, key, size: bytes.length }
+      }),
+      compatibilityDate: date,
+      compatibilityFlags: flags,
+    },
+    exports: { hasDefault: true, handlers: ['fetch'], named: [] },
+    bindings: Object.entries(bindings).map(([name, wire]) => ({ name, type: wire.type, wire })),
+  }
+}
+
+/** An ingress whose newest table can be looked at. */
+function observed(ingress: Ingress): { ingress: Ingress; live: () => LiveTable } {
+  let latest: LiveTable = { workers: new Map() }
+  const publishLive = ingress.publishLive.bind(ingress)
+  ingress.publishLive = (table) => {
+    latest = table
+    publishLive(table)
+  }
+  return { ingress, live: () => latest }
+}
+
+function recorder(records: { message: string; fields: LogFields }[], always: LogFields = {}): Log {
+  const at = (message: string, fields: LogFields = {}): void => {
+    records.push({ message, fields: { ...always, ...fields } })
+  }
+  return {
+    debug: at,
+    info: at,
+    warn: at,
+    error: at,
+    child: (fields) => recorder(records, { ...always, ...fields }),
+  }
+}

@@ -1,0 +1,119 @@
+import type { Grant } from '#contract/backend.ts'
+import type { CellPlan, PlannedBinding, WorkerPlan } from '#contract/cell.ts'
+import type { WorkerName } from '#contract/ids.ts'
+import type { Random } from '#contract/ports/random.ts'
+import type { Assignment } from './assignment.ts'
+import { populatesProcessEnv } from './process-env.ts'
+
+/** One version of a Worker in a process, with the names it goes by there. */
+export type Slot = {
+  /** Its service in the configuration, and its name for the agent: `w0`, `w1` ... */
+  readonly id: string
+  readonly plan: WorkerPlan
+  /** Where ingress reaches it; absent in a check. */
+  readonly door?: Door
+  /** The capability of each `backend` binding, by its name in `env`. */
+  readonly capabilities: ReadonlyMap<string, string>
+}
+
+export type Door = {
+  readonly socketPath: string
+  readonly cfBlobHeader: string
+  readonly protoHeader: string
+}
+
+/** Where new names come from. */
+export type Naming = { readonly random: Random; readonly runDirectory: string }
+
+export function newSlot(id: string, plan: WorkerPlan, naming: Naming): Slot {
+  const backends = plan.bindings.filter(({ wire }) => wire.type === 'backend')
+  return {
+    id,
+    plan,
+    door: newDoor(naming),
+    capabilities: new Map(backends.map(({ name }) => [name, naming.random.hex(32)])),
+  }
+}
+
+/** A door nobody has gone through yet: what a client learned of an older one opens nothing. */
+export function newDoor({ random, runDirectory }: Naming): Door {
+  return {
+    socketPath: socketPath(runDirectory, random.hex(6), 'w'),
+    cfBlobHeader: `x-${random.hex(16)}`,
+    protoHeader: `x-${random.hex(16)}`,
+  }
+}
+
+/** Random for each process: no other Worker's binding can name it. */
+export function newHiddenName({ random }: Naming): string {
+  return `__bindery_${random.hex(16)}`
+}
+
+/** The path of the socket of an agent (`a`), of the backplane (`b`) or of a Worker (`w`). */
+export function socketPath(runDirectory: string, id: string, kind: 'a' | 'b' | 'w'): string {
+  return `${runDirectory}/${id}.${kind}`
+}
+
+/** What `socketPath` adds to the run directory, which must fit in a socket's address with it. */
+export const socketNameLength = '/0123456789ab.w'.length
+
+/** What a cell's Workers may call over its backplane. */
+export function grantsOf(cell: string, slots: readonly Slot[]): readonly Grant[] {
+  return slots.flatMap(({ plan, capabilities }) =>
+    plan.bindings.flatMap(({ name, type, wire }) => {
+      const capability = capabilities.get(name)
+      if (wire.type !== 'backend' || capability === undefined) return []
+      const { account, worker } = plan
+      return [{ capability, cell, account, worker, name, type, resource: wire.resource }]
+    }),
+  )
+}
+
+/**
+ * The slots with the Workers of another plan, which holds them in the same places. Throws if it
+ * does not.
+ */
+export function replan(slots: readonly Slot[], plan: CellPlan): readonly Slot[] {
+  const isAlike = slots.length === plan.workers.length
+  return slots.map((slot, index) => {
+    const next = plan.workers[index]
+    if (!isAlike || next?.worker !== slot.plan.worker) throw new Error('the plans are not alike')
+    return { ...slot, plan: next }
+  })
+}
+
+/**
+ * Which of the versions of a Worker its callers in the cell are bound to, by its place: the one with
+ * the largest share, for as long as the process lives.
+ */
+export function leadOf(workers: readonly WorkerPlan[], name: WorkerName): number {
+  const shares = workers.map(({ worker, percentage }) => (worker === name ? percentage : -1))
+  return shares.indexOf(Math.max(...shares))
+}
+
+/** Whether two plans of the same cell bind callers to the same places. */
+export function hasSameLeads(a: CellPlan, b: CellPlan): boolean {
+  return a.workers.every(({ worker }) => leadOf(a.workers, worker) === leadOf(b.workers, worker))
+}
+
+/** What to assign so that a slot's `env` is as planned; nothing if it is so already. */
+export function assignmentOf(before: Slot, slot: Slot): Assignment | undefined {
+  const known = new Map(before.plan.bindings.map((binding) => [binding.name, valueOf(binding)]))
+  const values = slot.plan.bindings.flatMap((binding): Assignment['values'] => {
+    const value = valueOf(binding)
+    const isNew =
+      value !== undefined && JSON.stringify(value) !== JSON.stringify(known.get(binding.name))
+    return isNew ? [value] : []
+  })
+  const names = new Set(slot.plan.bindings.map(({ name }) => name))
+  const removed = [...known.keys()].filter((name) => !names.has(name))
+  if (values.length === 0 && removed.length === 0) return undefined
+  return { values, removed, processEnv: populatesProcessEnv(slot.plan.code) }
+}
+
+/** The value of a binding that is one; a changed resource of another kind is a new grant. */
+function valueOf({ name, wire }: PlannedBinding): Assignment['values'][number] | undefined {
+  if (wire.type === 'text') return { name, text: wire.text }
+  if (wire.type === 'json') return { name, json: JSON.stringify(wire.json) }
+  return undefined
+}
