@@ -215,8 +215,7 @@ export class Cell {
   }
 
   #explain(error: unknown): string {
-    const names = new Map(this.#slots.map(({ id, plan }) => [id, plan.worker]))
-    return startMessage(error, (slot) => names.get(slot))
+    return startMessage(error, this.#slots, ({ plan }) => `${plan.worker}: `)
   }
 
   #targetId(slot: Slot): string {

@@ -21,20 +21,19 @@ const exportsSchema = z.object({
 /** A service worker has no exports: what it listens to shows only at the first event. */
 const serviceWorkerExports: WorkerExports = { hasDefault: true, handlers: ['fetch'], named: [] }
 
-const describeMs = 5_000
-
 /** Loads a version in a throw-away process and says what it exports, or why it does not start. */
 export async function runCheck(
   context: CellContext,
   check: { readonly worker: WorkerPlan; readonly read: Read; readonly baseline: StartCost },
 ): Promise<CheckReport> {
   const startedAt = performance.now()
+  const slot = checkedSlot(check.worker)
   let started: WorkerdProcess
   try {
     started = await launchThrowAway(context, check)
   } catch (error) {
     if (!(error instanceof StartError) || context.closing.aborted) throw error
-    return { ok: false, message: startMessage(error) }
+    return { ok: false, message: startMessage(error, [slot]) }
   }
   try {
     const cost = await costOf(started, startedAt)
@@ -42,10 +41,15 @@ export async function runCheck(
     if (check.worker.code.format === 'service-worker') {
       return { ok: true, exports: serviceWorkerExports, startupTimeMs }
     }
-    const exports = await describe(started)
-    return typeof exports === 'string'
-      ? { ok: false, message: exports }
-      : { ok: true, exports, startupTimeMs }
+    const [described] = await started.call(
+      [{ slot: slot.id, method: 'describe' }],
+      context.startTimeoutMs,
+    )
+    return { ok: true, exports: exportsSchema.parse(described), startupTimeMs }
+  } catch (error) {
+    // Describing runs getters of the user's, which may throw, loop or lie.
+    if (context.closing.aborted) throw error
+    return { ok: false, message: `The exports of the script can't be read: ${messageOf(error)}` }
   } finally {
     await started.stop(0)
   }
@@ -74,14 +78,4 @@ function difference(cost: StartCost, baseline: StartCost): number {
   return cost.cpuMs === undefined || baseline.cpuMs === undefined
     ? cost.wallMs - baseline.wallMs
     : cost.cpuMs - baseline.cpuMs
-}
-
-/** The exports, or why they can't be told: describing runs getters, which may throw or loop. */
-async function describe(started: WorkerdProcess): Promise<WorkerExports | string> {
-  try {
-    const [described] = await started.call([{ slot: checkedSlot, method: 'describe' }], describeMs)
-    return exportsSchema.parse(described)
-  } catch (error) {
-    return `The exports of the script could not be read: ${messageOf(error)}`
-  }
 }

@@ -134,12 +134,16 @@ export function send(
   { method = 'GET', body }: VisitOptions = {},
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const outgoing = request({ host: '127.0.0.1', agent: false, ...to, method }, (response) => {
-      let text = ''
-      response.setEncoding('utf8').on('data', (data: string) => (text += data))
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: text }))
-      response.on('error', reject)
-    })
+    const signal = AbortSignal.timeout(15_000)
+    const outgoing = request(
+      { host: '127.0.0.1', agent: false, ...to, method, signal },
+      (response) => {
+        let text = ''
+        response.setEncoding('utf8').on('data', (data: string) => (text += data))
+        response.on('end', () => resolve({ status: response.statusCode ?? 0, body: text }))
+        response.on('error', reject)
+      },
+    )
     outgoing.on('error', reject).end(body)
   })
 }

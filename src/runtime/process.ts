@@ -156,7 +156,9 @@ export class WorkerdProcess {
         response.on('error', reject)
       },
     )
-    outgoing.on('error', reject)
+    outgoing.on('error', (error) => {
+      reject(deadline.aborted ? new Error('no answer in time', { cause: error }) : error)
+    })
     outgoing.end(JSON.stringify(calls))
     return promise
   }

@@ -84,11 +84,14 @@ export function replan(slots: readonly Slot[], plan: CellPlan): readonly Slot[] 
 
 /**
  * Which of the versions of a Worker its callers in the cell are bound to, by its place: the one with
- * the largest share, for as long as the process lives.
+ * the largest share, for as long as the process lives. -1 if there is none.
  */
 export function leadOf(workers: readonly WorkerPlan[], name: WorkerName): number {
-  const shares = workers.map(({ worker, percentage }) => (worker === name ? percentage : -1))
-  return shares.indexOf(Math.max(...shares))
+  let lead = -1
+  for (const [index, { worker, percentage }] of workers.entries()) {
+    if (worker === name && percentage > (workers[lead]?.percentage ?? -1)) lead = index
+  }
+  return lead
 }
 
 /** Whether two plans of the same cell bind callers to the same places. */

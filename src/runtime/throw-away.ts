@@ -5,8 +5,10 @@ import { WorkerdProcess } from './process.ts'
 import { newHiddenName, type Slot, socketPath } from './slots.ts'
 import { sources } from './sources.ts'
 
-/** The slot of the Worker in a throw-away process. */
-export const checkedSlot = 'w0'
+/** The place of a Worker in a throw-away process. */
+export function checkedSlot(worker: WorkerPlan): Slot {
+  return { id: 'w0', plan: worker, capabilities: new Map() }
+}
 
 /**
  * Starts a process with one version, or with nothing, that may call nothing: no back end answers,
@@ -18,13 +20,10 @@ export function launchThrowAway(
 ): Promise<WorkerdProcess> {
   const id = context.random.hex(6)
   const agentSocket = socketPath(context.runDirectory, id, 'a')
-  const slots: readonly Slot[] = checked
-    ? [{ id: checkedSlot, plan: checked.worker, capabilities: new Map() }]
-    : []
   return WorkerdProcess.start({
     workerdPath: context.workerdPath,
     config: writeConfig({
-      slots,
+      slots: checked ? [checkedSlot(checked.worker)] : [],
       agentSocket,
       backplaneSocket: socketPath(context.runDirectory, id, 'b'),
       hiddenName: newHiddenName(context),

@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import type { WorkerPlan } from '#contract/cell.ts'
+import { blobKey, workerName } from '#contract/ids.ts'
+import type { Wire } from '#contract/wire.ts'
+import { account } from '#test/backend.ts'
+import { type CellConfig, printConfig, writeConfig } from './config.ts'
+
+const canary = 'canary-7f3a'
+
+const wires: Readonly<Record<string, Wire>> = {
+  TEXT: { type: 'text', text: `${canary} "quoted"` },
+  JSON: { type: 'json', json: { canary } },
+  DATA: { type: 'data', base64: btoa(canary) },
+  WASM: { type: 'wasm', module: 'm.wasm' },
+  RAW: key('raw', btoa(canary), { name: 'HMAC', hash: 'SHA-256' }),
+  PKCS8: key('pkcs8', btoa(canary), 'Ed25519'),
+  JWK: key('jwk', JSON.stringify({ kty: 'oct', k: canary }), 'AES-GCM'),
+  KV: { type: 'backend', client: 'kvNamespace', resource: canary },
+  OTHER: {
+    type: 'worker',
+    worker: workerName.parse('other'),
+    entrypoint: 'Named',
+    props: { canary },
+  },
+  NOBODY: { type: 'worker', worker: workerName.parse('nobody') },
+}
+
+function key(format: 'raw' | 'pkcs8' | 'jwk', data: string, algorithm: string | object): Wire {
+  const parsed = typeof algorithm === 'string' ? algorithm : { ...algorithm }
+  return { type: 'key', key: { format, data, algorithm: parsed, usages: ['sign', 'verify'] } }
+}
+
+function plan(worker: string, over: Partial<WorkerPlan> = {}): WorkerPlan {
+  return {
+    account,
+    worker: workerName.parse(worker),
+    version: { id: 'v', tag: '', createdAt: '2026-11-24T00:00:00Z' },
+    percentage: 100,
+    code: {
+      format: 'modules',
+      mainModule: './index.js',
+      modules: [
+        { name: './index.js', type: 'esModule', key: blobKey.parse('0'.repeat(32)), size: 4 },
+        { name: 'm.wasm', type: 'wasm', key: blobKey.parse('1'.repeat(32)), size: 4 },
+      ],
+      compatibilityDate: '2026-11-01',
+      compatibilityFlags: ['nodejs_als'],
+    },
+    exports: { hasDefault: true, handlers: ['fetch'], named: [] },
+    bindings: [],
+    ...over,
+  }
+}
+
+function config(over: Partial<CellConfig> = {}): CellConfig {
+  const door = (id: string): { socketPath: string; cfBlobHeader: string; protoHeader: string } => ({
+    socketPath: `/run/${id}.w`,
+    cfBlobHeader: `x-${canary}-cf`,
+    protoHeader: `x-${canary}-proto`,
+  })
+  const bindings = Object.entries(wires).map(([name, wire]) => ({ name, type: wire.type, wire }))
+  return {
+    slots: [
+      {
+        id: 'w0',
+        plan: plan('main', { bindings }),
+        door: door('w0'),
+        capabilities: new Map([['KV', `${canary}-capability`]]),
+      },
+      {
+        id: 'w1',
+        plan: plan('other', { percentage: 30 }),
+        door: door('w1'),
+        capabilities: new Map(),
+      },
+      {
+        id: 'w2',
+        plan: plan('other', { percentage: 70 }),
+        door: door('w2'),
+        capabilities: new Map(),
+      },
+    ],
+    agentSocket: '/run/a',
+    backplaneSocket: '/run/b',
+    hiddenName: `__bindery_${canary}`,
+    rootCertificates: undefined,
+    isCheck: false,
+    agentSource: '// agent',
+    hiddenSource: '// hidden',
+    capabilityHeader: 'x-capability',
+    read: () => new TextEncoder().encode(canary),
+    ...over,
+  }
+}
+
+const printed = `(services = [
+(name = "w0", worker = (modules = [(name = "***.js", esModule = "***"), (name = "***-entrypoint.js", esModule = "***"), (name = "index.js", esModule = "***"), (name = "m.wasm", wasm = "***")], compatibilityDate = "2026-11-01", compatibilityFlags = ["nodejs_als"], bindings = [
+(name = "TEXT", text = "***"),
+(name = "JSON", json = "***"),
+(name = "DATA", data = "***"),
+(name = "WASM", wasmModule = "***"),
+(name = "RAW", cryptoKey = (raw = "***", algorithm = (json = "***"), usages = [sign, verify])),
+(name = "PKCS8", cryptoKey = (pkcs8 = "***", algorithm = (name = "Ed25519"), usages = [sign, verify])),
+(name = "JWK", cryptoKey = (jwk = "***", algorithm = (name = "AES-GCM"), usages = [sign, verify])),
+(name = "KV", kvNamespace = "w0/KV"),
+(name = "OTHER", service = (name = "w2", entrypoint = "Named", props = (json = "***"))),
+(name = "NOBODY", service = (name = "refuse"))], globalOutbound = "internet")),
+(name = "w1", worker = (modules = [(name = "***.js", esModule = "***"), (name = "***-entrypoint.js", esModule = "***"), (name = "index.js", esModule = "***"), (name = "m.wasm", wasm = "***")], compatibilityDate = "2026-11-01", compatibilityFlags = ["nodejs_als"], bindings = [], globalOutbound = "internet")),
+(name = "w2", worker = (modules = [(name = "***.js", esModule = "***"), (name = "***-entrypoint.js", esModule = "***"), (name = "index.js", esModule = "***"), (name = "m.wasm", wasm = "***")], compatibilityDate = "2026-11-01", compatibilityFlags = ["nodejs_als"], bindings = [], globalOutbound = "internet")),
+(name = "w0/KV", external = (address = "unix:/run/b", http = (injectRequestHeaders = [(name = "x-capability", value = "***")]))),
+(name = "agent", worker = (compatibilityDate = "2026-11-01", modules = [(name = "agent.js", esModule = "***")], bindings = [(name = "w0", service = (name = "w0", entrypoint = "***")), (name = "w1", service = (name = "w1", entrypoint = "***")), (name = "w2", service = (name = "w2", entrypoint = "***"))], globalOutbound = "refuse")),
+(name = "internet", network = (allow = ["public"], deny = ["64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"], tlsOptions = (trustBrowserCas = true))),
+(name = "refuse", worker = (compatibilityDate = "2026-11-01", serviceWorkerScript = "***"))], sockets = [
+(name = "w0", address = "unix:/run/w0.w", service = "w0", http = (cfBlobHeader = "***", forwardedProtoHeader = "***")),
+(name = "w1", address = "unix:/run/w1.w", service = "w1", http = (cfBlobHeader = "***", forwardedProtoHeader = "***")),
+(name = "w2", address = "unix:/run/w2.w", service = "w2", http = (cfBlobHeader = "***", forwardedProtoHeader = "***")),
+(name = "agent", address = "unix:/run/a", service = "agent", http = ())])`
+
+suite('the configuration of a cell', () => {
+  test('has the shape that it has, and prints no secret', () => {
+    assert.equal(printConfig(config()), printed.replaceAll('\n', ' ').replaceAll('[ (', '[('))
+  })
+
+  test('nothing printed is a secret, a value or code', () => {
+    for (const each of [config(), config({ isCheck: true, rootCertificates: [canary] })]) {
+      assert.ok(!printConfig(each).includes(canary))
+      assert.ok(!printConfig(each).includes(Buffer.from(canary).toString('hex')))
+    }
+  })
+
+  test('a check has no way out: no door, no backplane, no other Worker', () => {
+    const only = config()
+      .slots.slice(0, 1)
+      .map(({ id, plan: each }) => ({ id, plan: each, capabilities: new Map<string, string>() }))
+    const text = writeConfig(config({ isCheck: true, slots: only }))
+    assert.ok(!text.includes('/run/b'))
+    assert.ok(!text.includes('external'))
+    assert.deepEqual(text.match(/unix:[^"]+/g), ['unix:/run/a'])
+  })
+
+  test('never asks for what would open the cell', () => {
+    for (const text of [writeConfig(config()), writeConfig(config({ isCheck: true }))]) {
+      for (const word of ['workerdDebugPort', 'unsafeEval', 'fromEnvironment', 'inspector']) {
+        assert.ok(!text.includes(word), word)
+      }
+    }
+  })
+
+  test('brings root certificates where the machine has none', () => {
+    const text = writeConfig(config({ rootCertificates: ['PEM'] }))
+    assert.ok(text.includes('(trustBrowserCas = false, trustedCertificates = ["PEM"])'))
+  })
+
+  test('keys of DER formats become PEM', () => {
+    const body = btoa(canary)
+    assert.ok(
+      writeConfig(config()).includes(
+        `-----BEGIN PRIVATE KEY-----\\x0a${body}\\x0a-----END PRIVATE KEY-----\\x0a`,
+      ),
+    )
+  })
+
+  test('a service worker is a script without our entrypoint', () => {
+    const code = { ...plan('sw').code, format: 'service-worker' as const }
+    const slot = { id: 'w0', plan: plan('sw', { code }), capabilities: new Map<string, string>() }
+    const text = writeConfig(config({ slots: [slot] }))
+    assert.ok(text.includes(`serviceWorkerScript = "${canary}"`))
+    assert.ok(text.includes('(name = "agent.js", esModule = "// agent")], bindings = []'))
+  })
+})
