@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import type { WorkerPlan } from '#contract/cell.ts'
+import type { WorkerExports, WorkerPlan } from '#contract/cell.ts'
 import { blobKey, workerName } from '#contract/ids.ts'
 import type { Wire } from '#contract/wire.ts'
 import { account } from '#test/backend.ts'
@@ -29,6 +29,12 @@ const wires: Readonly<Record<string, Wire>> = {
 function key(format: 'raw' | 'pkcs8' | 'jwk', data: string, algorithm: string | object): Wire {
   const parsed = typeof algorithm === 'string' ? algorithm : { ...algorithm }
   return { type: 'key', key: { format, data, algorithm: parsed, usages: ['sign', 'verify'] } }
+}
+
+const named: WorkerExports = {
+  hasDefault: true,
+  handlers: ['fetch'],
+  named: [{ name: 'Named', type: 'entrypoint', handlers: [] }],
 }
 
 function plan(worker: string, over: Partial<WorkerPlan> = {}): WorkerPlan {
@@ -76,7 +82,7 @@ function config(over: Partial<CellConfig> = {}): CellConfig {
       },
       {
         id: 'w2',
-        plan: plan('other', { percentage: 70 }),
+        plan: plan('other', { percentage: 70, exports: named }),
         door: door('w2'),
         capabilities: new Map(),
       },
@@ -105,13 +111,13 @@ const printed = `(services = [
 (name = "JWK", cryptoKey = (jwk = "***", algorithm = (name = "AES-GCM"), usages = [sign, verify])),
 (name = "KV", kvNamespace = "w0/KV"),
 (name = "OTHER", service = (name = "w2", entrypoint = "Named", props = (json = "***"))),
-(name = "NOBODY", service = (name = "refuse"))], globalOutbound = "internet")),
+(name = "NOBODY", service = (name = "nobody"))], globalOutbound = "internet")),
 (name = "w1", worker = (modules = [(name = "***.js", esModule = "***"), (name = "***-entrypoint.js", esModule = "***"), (name = "index.js", esModule = "***"), (name = "m.wasm", wasm = "***")], compatibilityDate = "2026-11-01", compatibilityFlags = ["nodejs_als"], bindings = [], globalOutbound = "internet")),
 (name = "w2", worker = (modules = [(name = "***.js", esModule = "***"), (name = "***-entrypoint.js", esModule = "***"), (name = "index.js", esModule = "***"), (name = "m.wasm", wasm = "***")], compatibilityDate = "2026-11-01", compatibilityFlags = ["nodejs_als"], bindings = [], globalOutbound = "internet")),
 (name = "w0/KV", external = (address = "unix:/run/b", http = (injectRequestHeaders = [(name = "x-capability", value = "***")]))),
-(name = "agent", worker = (compatibilityDate = "2026-11-01", modules = [(name = "agent.js", esModule = "***")], bindings = [(name = "w0", service = (name = "w0", entrypoint = "***")), (name = "w1", service = (name = "w1", entrypoint = "***")), (name = "w2", service = (name = "w2", entrypoint = "***"))], globalOutbound = "refuse")),
+(name = "agent", worker = (compatibilityDate = "2026-11-01", modules = [(name = "agent.js", esModule = "***")], bindings = [(name = "w0", service = (name = "w0", entrypoint = "***")), (name = "w1", service = (name = "w1", entrypoint = "***")), (name = "w2", service = (name = "w2", entrypoint = "***"))], globalOutbound = "nobody")),
 (name = "internet", network = (allow = ["public"], deny = ["64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"], tlsOptions = (trustBrowserCas = true))),
-(name = "refuse", worker = (compatibilityDate = "2026-11-01", serviceWorkerScript = "***"))], sockets = [
+(name = "nobody", worker = (compatibilityDate = "2026-11-01", modules = [(name = "nobody.js", esModule = "***")], globalOutbound = "nobody"))], sockets = [
 (name = "w0", address = "unix:/run/w0.w", service = "w0", http = (cfBlobHeader = "***", forwardedProtoHeader = "***")),
 (name = "w1", address = "unix:/run/w1.w", service = "w1", http = (cfBlobHeader = "***", forwardedProtoHeader = "***")),
 (name = "w2", address = "unix:/run/w2.w", service = "w2", http = (cfBlobHeader = "***", forwardedProtoHeader = "***")),

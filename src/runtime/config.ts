@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
-import type { Module, WorkerExports } from '#contract/cell.ts'
-import type { CryptoKeyWire, Wire } from '#contract/wire.ts'
+import type { Module, WorkerExports, WorkerPlan } from '#contract/cell.ts'
+import type { CryptoKeyWire, Wire, WorkerWire } from '#contract/wire.ts'
 import { type Capnp, CapnpSymbol, isList, renderCapnp } from './capnp.ts'
 import { type Door, leadOf, type Slot } from './slots.ts'
 
@@ -21,7 +21,8 @@ export type CellConfig = {
   readonly read: (module: Module) => Uint8Array
 }
 
-const capabilityless = 'refuse'
+/** The service that nobody can call with success. */
+const nobody = 'nobody'
 
 // A Worker reaches public addresses only. workerd's `public` does not know that these ranges lead
 // to IPv4 addresses that may be private (RFC 6052, RFC 8215, RFC 3056, RFC 4380).
@@ -65,7 +66,7 @@ function configOf(config: CellConfig): Capnp {
       ...slots.flatMap((slot) => backendsOf(slot, config)),
       { name: 'agent', worker: agentOf(config) },
       { name: 'internet', network: internet(config.rootCertificates) },
-      { name: capabilityless, worker: refusal },
+      { name: nobody, worker: refusal(config.isCheck) },
     ],
     sockets: [
       ...slots.flatMap((slot) => (slot.door ? [socketOf(slot.id, slot.door)] : [])),
@@ -74,10 +75,21 @@ function configOf(config: CellConfig): Capnp {
   }
 }
 
-/** What a Worker's binding leads to in a check, where nothing may be called. */
-const refusal: Capnp = {
-  compatibilityDate: '2026-11-01',
-  serviceWorkerScript: 'addEventListener("fetch", () => { throw new Error("not while checking") })',
+function refusal(isCheck: boolean): Capnp {
+  const message = isCheck
+    ? 'Bindings can not be called while a Worker is checked.'
+    : 'The Worker or entrypoint that this binding refers to does not exist.'
+  return {
+    compatibilityDate: '2026-11-01',
+    modules: [{ name: 'nobody.js', esModule: refusalSource(message) }],
+    globalOutbound: nobody,
+  }
+}
+
+// A class: what is called by RPC is told that the method is missing, not of an internal error.
+function refusalSource(message: string): string {
+  return `import { WorkerEntrypoint } from 'cloudflare:workers'
+export default class extends WorkerEntrypoint { fetch() { throw new Error('${message}') } }`
 }
 
 function socketOf(service: string, door: Door): Capnp {
@@ -176,22 +188,31 @@ function bindingOf(binding: {
     case 'key':
       return { name, cryptoKey: keyOf(wire.key) }
     case 'backend':
-      return { name, [wire.client]: config.isCheck ? capabilityless : backendName(slot, name) }
-    case 'worker': {
-      if (config.isCheck) return { name, service: { name: capabilityless } }
-      const { entrypoint, props } = wire
-      const plans = config.slots.map(({ plan }) => plan)
-      const target = config.slots[leadOf(plans, wire.worker)]
-      return {
-        name,
-        service: {
-          name: target?.id ?? capabilityless,
-          entrypoint,
-          props: props === undefined ? undefined : { json: JSON.stringify(props) },
-        },
-      }
-    }
+      return { name, [wire.client]: config.isCheck ? nobody : backendName(slot, name) }
+    case 'worker':
+      return { name, service: config.isCheck ? { name: nobody } : calleeOf(wire, config.slots) }
   }
+}
+
+/**
+ * What a service binding leads to. A Worker that lost what others call must not keep them from
+ * starting, as workerd would: the call fails instead.
+ */
+function calleeOf({ worker, entrypoint, props }: WorkerWire, slots: readonly Slot[]): Capnp {
+  const plans = slots.map(({ plan }) => plan)
+  const callee = slots[leadOf(plans, worker)]
+  if (!callee || !hasEntrypoint(callee.plan, entrypoint)) return { name: nobody }
+  return {
+    name: callee.id,
+    entrypoint,
+    props: props === undefined ? undefined : { json: JSON.stringify(props) },
+  }
+}
+
+function hasEntrypoint({ exports }: WorkerPlan, name: string | undefined): boolean {
+  if (name === undefined) return exports.hasDefault
+  const found = exports.named.find((each) => each.name === name)
+  return found?.type === 'entrypoint' || found?.type === 'handler'
 }
 
 function keyOf(key: CryptoKeyWire): Capnp {
@@ -241,7 +262,7 @@ function agentOf(config: CellConfig): Capnp {
         name: slot.id,
         service: { name: slot.id, entrypoint: config.hiddenName },
       })),
-    globalOutbound: capabilityless,
+    globalOutbound: nobody,
   }
 }
 

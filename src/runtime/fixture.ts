@@ -39,7 +39,10 @@ export interface Fixture extends AsyncDisposable {
   ready(worker: string, source: Source): Promise<WorkerPlan>
   /** Applies plans: one cell each. */
   apply(...cells: readonly (readonly WorkerPlan[])[]): Promise<void>
+  restore(...cells: readonly (readonly WorkerPlan[])[]): Promise<void>
   targets(worker: string): readonly Target[]
+  /** Where ingress takes WebSockets for a Worker, which its Host header names. */
+  url(path?: string): string
   /** A request through ingress. */
   visit(worker: string, path?: string, options?: VisitOptions): Promise<Answer>
 }
@@ -93,6 +96,13 @@ export async function startFixture(options: Partial<CellHostOptions> = {}): Prom
     ...options,
     runDirectory,
   })
+  const route = (cells: readonly (readonly WorkerPlan[])[]): CellPlan[] => {
+    const names = cells.flat().map(({ worker }) => worker)
+    ingress.publishRoutes({
+      hosts: new Map(names.map((worker) => [`${worker}.localhost`, { account, worker }])),
+    })
+    return cells.map((workers) => ({ account, workers }))
+  }
   const plan = (worker: string, source: Source): WorkerPlan => planOf(worker, source, modules)
   return {
     host,
@@ -106,16 +116,9 @@ export async function startFixture(options: Partial<CellHostOptions> = {}): Prom
       if (!report.ok) throw new Error(report.message)
       return { ...plan(worker, source), exports: report.exports }
     },
-    apply(...cells) {
-      const names = cells.flat().map(({ worker }) => worker)
-      ingress.publishRoutes({
-        hosts: new Map(names.map((worker) => [`${worker}.localhost`, { account, worker }])),
-      })
-      return host.apply(
-        account,
-        cells.map((workers): CellPlan => ({ account, workers })),
-      )
-    },
+    apply: (...cells) => host.apply(account, route(cells)),
+    restore: (...cells) => host.restore(account, route(cells)),
+    url: (path = '/') => `ws://127.0.0.1:${port}${path}`,
     targets: (worker) =>
       live().workers.get(liveKey({ account, worker: workerName.parse(worker) })) ?? [],
     visit: (worker, path = '/', more = {}) =>

@@ -1,14 +1,14 @@
-import { DurableObject, WorkerEntrypoint, WorkflowEntrypoint } from 'cloudflare:workers'
+import { DurableObject, exports, WorkerEntrypoint, WorkflowEntrypoint } from 'cloudflare:workers'
 import type { Assignment } from './assignment.ts'
 
 // Runs inside the isolate of a user's Worker, as an entrypoint that only the agent of the cell is
-// bound to. It is taken out of `ctx.exports` at the agent's first call, before any traffic; until
+// bound to. It is taken out of `ctx.exports` and `exports` at the agent's first call, before any traffic; until
 // then `exports` is empty, so user code never sees it. That this module can be found and imported
 // (`/bundle` of node:fs lists it) gives user code nothing: an entrypoint is called through a
 // binding, and the class by itself does to `env` what user code may do to it anyway.
 //
 // It is evaluated before the user's module, so that what it takes hold of here is the platform's.
-const { defineProperty, deleteProperty } = Reflect
+const { defineProperty, deleteProperty, ownKeys } = Reflect
 const { parse } = JSON
 
 const eventHandlers = [
@@ -34,8 +34,10 @@ export function hiddenEntrypoint(user: Exports, name: string): typeof WorkerEntr
   return class extends WorkerEntrypoint<unknown> {
     /** Takes itself out of what user code can see. Called before any traffic. */
     hide(): void {
-      const { exports } = this.ctx as unknown as { exports?: object }
-      if (exports !== undefined) deleteProperty(exports, name)
+      const own = this.ctx as unknown as { exports?: object }
+      for (const visible of [own.exports, importedExports()]) {
+        if (visible !== undefined) deleteProperty(visible, name)
+      }
     }
 
     /** Says what the Worker exports. Called in checks only: it runs getters of the user's. */
@@ -58,6 +60,26 @@ export function hiddenEntrypoint(user: Exports, name: string): typeof WorkerEntr
       }
     }
   }
+}
+
+/**
+ * The object behind the `exports` of cloudflare:workers, which is there even where compatibility
+ * flags leave `ctx.exports` out. What is exported is a proxy that only reads, by the methods of
+ * `Reflect`. Where user code has frozen `Reflect` the entrypoint stays visible.
+ */
+function importedExports(): object | undefined {
+  let found: object | undefined
+  try {
+    Reflect.ownKeys = (target: object) => {
+      found = target
+      return ownKeys(target)
+    }
+    ownKeys(exports)
+    Reflect.ownKeys = ownKeys
+  } catch {
+    return undefined
+  }
+  return found
 }
 
 /** Defines, because a setter that user code put there must not stop or see the value. */

@@ -41,8 +41,15 @@ export function startMessage(
 function inUserTerms(line: string, slots: readonly Slot[], prefix: (slot: Slot) => string): string {
   const slot = slots.find(({ id }) => line.startsWith(`service ${id}: `))
   if (slot) return prefix(slot) + line.slice(`service ${slot.id}: `.length)
-  return line.replace(/^( {2}at )(w\d+)(:\d+:\d+)/, (whole, at, id, place) => {
-    const main = slots.find((each) => each.id === id)?.plan.code.mainModule
-    return main === undefined ? whole : `${at}${main}${place}`
+  if (/^Worker "w\d+"/.test(line)) return inQuotes(line, slots)
+  const place = /^ {2}at (w\d+)(:\d+:\d+)$/.exec(line)
+  const main = slots.find(({ id }) => id === place?.[1])?.plan.code.mainModule
+  return place && main !== undefined ? `  at ${main}${place[2]}` : line
+}
+
+function inQuotes(line: string, slots: readonly Slot[]): string {
+  return line.replaceAll(/"(w\d+)"/g, (whole, id: string) => {
+    const slot = slots.find((each) => each.id === id)
+    return slot ? `"${slot.plan.worker}"` : whole
   })
 }

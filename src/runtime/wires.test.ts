@@ -90,7 +90,12 @@ const attempts = {
   self: (env) => env.SELF.hello(),
   loopback: (env, ctx) => ctx.exports.Self.hello(),
   nobody: (env) => env.NOBODY.fetch('http://n').then((r) => r.status, (error) => error.message),
-  hidden: (env) => Object.keys(env).sort().join(),
+  lost: (env) => env.LOST.fetch('http://n').catch((error) => error.message),
+  lostCall: (env) => env.LOST.call().catch((error) => error.message),
+  object: (env) => env.OBJECT.fetch('http://n').catch((error) => error.message),
+  defaultless: (env) => env.DEFAULTLESS.fetch('http://n').catch((error) => error.message),
+  only: (env) => env.ONLY.fetch('http://n').then((r) => r.text()),
+  names: (env) => Object.keys(env).sort().join(),
 }
 export class Self extends WorkerEntrypoint { hello() { return 'hello from ' + this.env.NAME } }
 export default { async fetch(request, env, ctx) {
@@ -100,8 +105,9 @@ export default { async fetch(request, env, ctx) {
 } }`
 
 const callee = `
-import { RpcTarget, WorkerEntrypoint } from 'cloudflare:workers'
+import { DurableObject, RpcTarget, WorkerEntrypoint } from 'cloudflare:workers'
 class Counter extends RpcTarget { constructor(n) { super(); this.n = n } add(by) { return this.n += by } }
+export class NotAnEntrypoint extends DurableObject {}
 export class Named extends WorkerEntrypoint {
   add(a, { by }) { return a + by }
   props() { return this.ctx.props }
@@ -120,6 +126,8 @@ const service = (worker: string, more: { entrypoint?: string; props?: Json } = {
   worker: workerName.parse(worker),
   ...more,
 })
+
+const missing = 'The Worker or entrypoint that this binding refers to does not exist.'
 
 suite('every kind of wire reaches user code', () => {
   let fixture: Fixture
@@ -160,6 +168,10 @@ suite('every kind of wire reaches user code', () => {
         PLAIN: service('callee', { entrypoint: 'Named' }),
         SELF: service('main', { entrypoint: 'Self' }),
         NOBODY: service('nobody'),
+        LOST: service('callee', { entrypoint: 'Lost' }),
+        OBJECT: service('callee', { entrypoint: 'NotAnEntrypoint' }),
+        DEFAULTLESS: service('defaultless'),
+        ONLY: service('defaultless', { entrypoint: 'only' }),
         NAME: { type: 'text', text: 'main' },
       },
     })
@@ -167,7 +179,10 @@ suite('every kind of wire reaches user code', () => {
       code: callee,
       bindings: { WHO: { type: 'text', text: 'callee' } },
     })
-    await fixture.apply([main, other])
+    const defaultless = await fixture.ready('defaultless', {
+      code: `export const only = { fetch: () => new Response('only') }`,
+    })
+    await fixture.apply([main, other, defaultless])
     const { body } = await fixture.visit('main')
     assert.deepEqual(JSON.parse(body), {
       fetch: 'POST http://any/path b callee',
@@ -183,8 +198,13 @@ suite('every kind of wire reaches user code', () => {
       missing: 'The RPC receiver does not implement the method "nope".',
       self: 'hello from main',
       loopback: 'hello from main',
-      nobody: 'not while checking',
-      hidden: 'DEFAULT,NAME,NAMED,NOBODY,PLAIN,SELF',
+      nobody: missing,
+      lost: missing,
+      lostCall: 'The RPC receiver does not implement the method "call".',
+      object: missing,
+      defaultless: missing,
+      only: 'only',
+      names: 'DEFAULT,DEFAULTLESS,LOST,NAME,NAMED,NOBODY,OBJECT,ONLY,PLAIN,SELF',
     })
   })
 
