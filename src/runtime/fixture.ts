@@ -64,45 +64,27 @@ export type Answer = { readonly status: number; readonly body: string }
 const firstVersion = '00000000-0000-4000-8000-000000000001'
 
 export async function startFixture(options: Partial<CellHostOptions> = {}): Promise<Fixture> {
-  const folder = await temporaryFolder()
+  const rooms = await startRooms()
+  const { log, calls, port } = rooms
   const modules = new Map<BlobKey, Uint8Array>()
-  const log: { message: string; fields: LogFields }[] = []
-  const calls: { grant: Grant; url: string }[] = []
-  const backplane = createBackplane({
-    serve: (grant) => async (call: BackendRequest) => {
-      calls.push({ grant, url: call.url })
-      return { status: 200, body: JSON.stringify(grant.resource) }
-    },
-    log: recorder(log),
-  })
-  const { ingress, live } = observed(
-    createIngress({ trust: trustIn([]), random: systemRandom, log: recorder(log) }),
-  )
-  const port = await ingress.listen({ host: '127.0.0.1', port: 0 })
-  const runDirectory = options.runDirectory ?? folder.path
+  const runDirectory = options.runDirectory ?? rooms.folder
   const host = await startCellHost({
+    ...rooms.ports,
     workerdPath,
     readModule: async (key) => modules.get(key) ?? new Uint8Array(),
     decide: decideChange,
-    backplane,
-    ingress,
     capabilityHeader,
     clock: systemClock,
     random: systemRandom,
-    log: recorder(log),
     drainMs: 5_000,
     lingerMs: 200,
     startTimeoutMs: 5_000,
     ...options,
     runDirectory,
+  }).catch(async (error: unknown) => {
+    await rooms.close()
+    throw error
   })
-  const route = (cells: readonly (readonly WorkerPlan[])[]): CellPlan[] => {
-    const names = cells.flat().map(({ worker }) => worker)
-    ingress.publishRoutes({
-      hosts: new Map(names.map((worker) => [`${worker}.localhost`, { account, worker }])),
-    })
-    return cells.map((workers) => ({ account, workers }))
-  }
   const plan = (worker: string, source: Source): WorkerPlan => planOf(worker, source, modules)
   return {
     host,
@@ -116,16 +98,53 @@ export async function startFixture(options: Partial<CellHostOptions> = {}): Prom
       if (!report.ok) throw new Error(report.message)
       return { ...plan(worker, source), exports: report.exports }
     },
-    apply: (...cells) => host.apply(account, route(cells)),
-    restore: (...cells) => host.restore(account, route(cells)),
+    apply: (...cells) => host.apply(account, rooms.route(cells)),
+    restore: (...cells) => host.restore(account, rooms.route(cells)),
     url: (path = '/') => `ws://127.0.0.1:${port}${path}`,
     targets: (worker) =>
-      live().workers.get(liveKey({ account, worker: workerName.parse(worker) })) ?? [],
+      rooms.live().workers.get(liveKey({ account, worker: workerName.parse(worker) })) ?? [],
     visit: (worker, path = '/', more = {}) =>
       send({ port, path, headers: { host: `${worker}.localhost` } }, more),
     async [Symbol.asyncDispose]() {
-      await ingress.close(0)
       await host[Symbol.asyncDispose]()
+      await rooms.close()
+    },
+  }
+}
+
+type LogRecord = { readonly message: string; readonly fields: LogFields }
+
+/** Ingress and backplane around a host, each the real one. */
+async function startRooms() {
+  const folder = await temporaryFolder()
+  const log: LogRecord[] = []
+  const calls: { grant: Grant; url: string }[] = []
+  const backplane = createBackplane({
+    serve: (grant) => async (call: BackendRequest) => {
+      calls.push({ grant, url: call.url })
+      return { status: 200, body: JSON.stringify(grant.resource) }
+    },
+    log: recorder(log),
+  })
+  const { ingress, live } = observed(
+    createIngress({ trust: trustIn([]), random: systemRandom, log: recorder(log) }),
+  )
+  return {
+    folder: folder.path,
+    log,
+    calls,
+    live,
+    port: await ingress.listen({ host: '127.0.0.1', port: 0 }),
+    ports: { backplane, ingress, log: recorder(log) },
+    route(cells: readonly (readonly WorkerPlan[])[]): CellPlan[] {
+      const names = cells.flat().map(({ worker }) => worker)
+      ingress.publishRoutes({
+        hosts: new Map(names.map((worker) => [`${worker}.localhost`, { account, worker }])),
+      })
+      return cells.map((workers) => ({ account, workers }))
+    },
+    async close(): Promise<void> {
+      await ingress.close(0)
       await folder[Symbol.asyncDispose]()
     },
   }
@@ -187,7 +206,7 @@ function observed(ingress: Ingress): { ingress: Ingress; live: () => LiveTable }
   return { ingress, live: () => latest }
 }
 
-function recorder(records: { message: string; fields: LogFields }[], always: LogFields = {}): Log {
+function recorder(records: LogRecord[], always: LogFields = {}): Log {
   const at = (message: string, fields: LogFields = {}): void => {
     records.push({ message, fields: { ...always, ...fields } })
   }

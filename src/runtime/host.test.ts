@@ -56,10 +56,13 @@ suite('apply', () => {
 
   const broken: Readonly<Record<string, readonly [Source, RegExp]>> = {
     'throws at the top': [
-      { code: `throw new Error('boom')` },
-      /^b: Uncaught Error: boom\n {2}at index\.js:1:7$/,
+      { code: `export default {}; throw new Error('boom')` },
+      /^b: Uncaught Error: boom\n {2}at index\.js:1:26$/,
     ],
-    'loops at the top': [{ code: `for (;;);` }, /^Script startup exceeded CPU time limit\.$/],
+    'loops at the top': [
+      { code: `export default {}; for (;;);` },
+      /^Script startup exceeded CPU time limit\.$/,
+    ],
     'is for a later workerd': [
       says('x', { date: '2099-01-01' }),
       /compatibility date "2099-01-01"/,
@@ -101,14 +104,14 @@ suite('apply', () => {
       await fixture.ready('b', source('old')),
     ]
     await fixture.apply([a], [b])
-    const broken: WorkerPlan = {
-      ...fixture.plan('b', { code: `throw new Error('no')` }),
+    const unable: WorkerPlan = {
+      ...fixture.plan('b', { code: `export default {}; throw new Error('no')` }),
       exports: b.exports,
     }
     await assert.rejects(
       fixture.apply(
         [{ ...fixture.plan('a', source('new')), exports: a.exports }],
-        [broken, await fixture.ready('c', says('c'))],
+        [unable, await fixture.ready('c', says('c'))],
       ),
       /b: Uncaught Error: no/,
     )
@@ -146,9 +149,9 @@ suite('apply', () => {
     assert.ok(first)
     await fixture.apply([first])
     const outcomes: string[] = []
-    let isOver = false
+    const over = new AbortController()
     const clients = Array.from({ length: 6 }, async (_, client) => {
-      for (let n = 0; !isOver && n < 10_000; n++) {
+      for (let n = 0; !over.signal.aborted && n < 10_000; n++) {
         const body = `${client}.${n}`
         const answer = await fixture
           .visit('a', '/', { method: n % 2 === 0 ? 'POST' : 'GET', ...(n % 2 === 0 && { body }) })
@@ -160,7 +163,7 @@ suite('apply', () => {
       await fixture.apply([plan])
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
-    isOver = true
+    over.abort()
     await Promise.all(clients)
     assert.deepEqual(
       outcomes.filter((outcome) => !/^200 (\d+\.\d+)? \d$/.test(outcome)),
@@ -188,16 +191,14 @@ suite('apply', () => {
 
   test('does not pile up replaced cells, whatever they wait for', async () => {
     await using fixture = await startFixture({ lingerMs: 60_000, drainMs: 60_000 })
-    const socket: Source = {
-      code: `export default { fetch() {
-        const [client, server] = Object.values(new WebSocketPair())
-        server.accept()
-        return new Response(null, { status: 101, webSocket: client })
-      } } // 0`,
-    }
+    const code = `export default { fetch() {
+      const [client, server] = Object.values(new WebSocketPair())
+      server.accept()
+      return new Response(null, { status: 101, webSocket: client })
+    } }`
     const closed: number[] = []
     for (let n = 0; n < 11; n++) {
-      await fixture.apply([await fixture.ready('a', { code: `${String(socket.code)}${n}` })])
+      await fixture.apply([await fixture.ready('a', { code: `${code} // ${n}` })])
       const opened = new WebSocket(fixture.url(), { headers: { host: 'a.localhost' } })
       await new Promise((resolve, reject) => opened.once('open', resolve).once('error', reject))
       opened.on('error', () => undefined).once('close', () => closed.push(n))
@@ -268,7 +269,7 @@ suite('a cell that dies', () => {
 suite('restore', () => {
   test('brings up what it can, and tries the rest again', async () => {
     await using fixture = await startFixture()
-    const bad = fixture.plan('bad', { code: `throw new Error('not today')` })
+    const bad = fixture.plan('bad', { code: `export default {}; throw new Error('not today')` })
     const plans = [await fixture.ready('a', says('a')), bad, await fixture.ready('b', says('b'))]
     await fixture.restore(...plans.map((plan) => [plan]))
     assert.equal((await fixture.visit('a')).body, 'a 1')

@@ -1,0 +1,202 @@
+import type { CellHost, CellPlan, WorkerPlan } from '#contract/cell.ts'
+import { messageOf } from '#contract/errors.ts'
+import type { AccountId, WorkerName } from '#contract/ids.ts'
+import type { Log } from '#contract/ports/log.ts'
+import type { RoutedWorker, RouteTable } from '#contract/snapshot.ts'
+import { planCells } from '#deploy/cells.ts'
+import { activationFailed } from './errors.ts'
+import type { IdentityStore } from './identity-store.ts'
+import type { Share } from './records.ts'
+import type { Registry } from './registry.ts'
+import { Turns } from './turns.ts'
+import type { WorkerKey, WorkerStore } from './worker-store.ts'
+
+export type ActivationOptions = {
+  readonly identities: IdentityStore
+  readonly workers: WorkerStore
+  readonly registry: Registry
+  readonly host: CellHost
+  readonly publishRoutes: (table: RouteTable) => void
+  readonly domain: string
+  readonly log: Log
+}
+
+/** A Worker that is about to run otherwise: with these plans, or, if there are none, no more. */
+export type Replacement = { readonly worker: WorkerName; readonly plans: readonly WorkerPlan[] }
+
+/** Makes what is stored run. */
+export class Activation {
+  readonly #options: ActivationOptions
+  readonly #turns = new Turns()
+  /** Plans of the versions that run, by id: a version never changes. */
+  readonly #plans = new Map<string, WorkerPlan>()
+  /** Versions that did not start with the server: they must not hold up the others. */
+  readonly #leftOut = new Set<string>()
+
+  constructor(options: ActivationOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Makes a Worker run as `replacement` says and then stores it with `commit`. If it does not come
+   * up, or can't be stored, everything is as before.
+   */
+  async replace(
+    account: AccountId,
+    replacement: Replacement,
+    commit: () => Promise<void>,
+  ): Promise<void> {
+    await this.#turns.take(account, async () => {
+      const { host, log } = this.#options
+      const running = await this.#running(account)
+      const others = running.filter(({ worker }) => worker !== replacement.worker)
+      try {
+        await host.apply(account, planCells(account, [...others, ...replacement.plans]))
+      } catch (error) {
+        log.warn('a deployment did not start', {
+          account,
+          worker: replacement.worker,
+          error: messageOf(error),
+        })
+        throw activationFailed(messageOf(error))
+      }
+      try {
+        await commit()
+      } catch (error) {
+        await host.apply(account, planCells(account, running))
+        throw error
+      }
+      for (const { version } of replacement.plans) this.#leftOut.delete(version.id)
+    })
+    await this.publish()
+  }
+
+  /** The plans of a deployment's versions, each with its share. */
+  async plansOf(key: WorkerKey, shares: readonly Share[]): Promise<readonly WorkerPlan[]> {
+    return Promise.all(
+      shares.map(async ({ versionId, percentage }) => {
+        const known = this.#plans.get(versionId)
+        if (known) return { ...known, percentage }
+        const version = await this.#options.workers.version(key, versionId)
+        if (!version) throw new Error(`the deployed version ${versionId} is gone`)
+        const plan = await this.#options.registry.plan(version)
+        this.#plans.set(versionId, plan)
+        return { ...plan, percentage }
+      }),
+    )
+  }
+
+  /** Brings every Worker of every account back. One that does not start is left out, and logged. */
+  async start(): Promise<void> {
+    const { identities } = this.#options
+    for (let offset = 0, total = 1; offset < total; offset += accountsAtOnce) {
+      const page = await identities.accounts(null, { offset, limit: accountsAtOnce })
+      total = page.total
+      await Promise.all(
+        page.items.map(({ id }) => this.#turns.take(id, () => this.#startAccount(id))),
+      )
+    }
+    await this.publish()
+  }
+
+  /** Publishes which host belongs to which Worker. */
+  async publish(): Promise<void> {
+    await this.#turns.take('routes', async () => {
+      const { workers, publishRoutes } = this.#options
+      const hosts = new Map<string, RoutedWorker>()
+      const accounts = await this.#accountHosts()
+      for (const { account, worker } of await workers.routed()) {
+        for (const host of accounts.get(account) ?? []) {
+          hosts.set(`${worker}.${host}`, { account, worker })
+        }
+      }
+      publishRoutes({ hosts })
+    })
+  }
+
+  /** Resolves when no change is under way. */
+  idle(): Promise<void> {
+    return this.#turns.idle()
+  }
+
+  /** What follows the name of a Worker in its hosts, by account. */
+  async #accountHosts(): Promise<ReadonlyMap<AccountId, readonly string[]>> {
+    const { identities, domain } = this.#options
+    const hosts = new Map<AccountId, readonly string[]>()
+    for (let offset = 0, total = 1; offset < total; offset += accountsAtOnce) {
+      const page = await identities.accounts(null, { offset, limit: accountsAtOnce })
+      total = page.total
+      for (const { id, subdomain, isFirst } of page.items) {
+        hosts.set(id, [`${subdomain}.${domain}`, ...(isFirst ? [domain] : [])])
+      }
+    }
+    return hosts
+  }
+
+  async #running(account: AccountId): Promise<readonly WorkerPlan[]> {
+    const deployments = await this.#options.workers.currentDeployments(account)
+    const ids = new Set(deployments.flatMap(({ versions }) => versions.map((v) => v.versionId)))
+    this.#forgetPlans(account, ids)
+    const plans = await Promise.all(
+      deployments.map(({ worker, versions }) => {
+        const starting = versions.filter(({ versionId }) => !this.#leftOut.has(versionId))
+        return this.plansOf({ account, worker }, starting)
+      }),
+    )
+    return plans.flat()
+  }
+
+  #forgetPlans(account: AccountId, kept: ReadonlySet<string>): void {
+    for (const [id, plan] of this.#plans) {
+      if (plan.account === account && !kept.has(id)) this.#plans.delete(id)
+    }
+  }
+
+  async #startAccount(account: AccountId): Promise<void> {
+    const { host, workers } = this.#options
+    const plans: WorkerPlan[] = []
+    for (const { worker, versions } of await workers.currentDeployments(account)) {
+      try {
+        plans.push(...(await this.plansOf({ account, worker }, versions)))
+      } catch (error) {
+        this.#leaveOut(account, { worker, ids: versions.map((v) => v.versionId), error })
+      }
+    }
+    const cells = planCells(account, plans)
+    if (cells.length === 0) return
+    try {
+      await host.apply(account, cells)
+    } catch {
+      await this.#startEach(account, cells)
+    }
+  }
+
+  /** One of the cells does not start: finds out which, and starts the others. */
+  async #startEach(account: AccountId, cells: readonly CellPlan[]): Promise<void> {
+    const started: CellPlan[] = []
+    for (const cell of cells) {
+      try {
+        await this.#options.host.apply(account, [...started, cell])
+        started.push(cell)
+      } catch (error) {
+        for (const { worker, version } of cell.workers) {
+          this.#leaveOut(account, { worker, ids: [version.id], error })
+        }
+      }
+    }
+  }
+
+  #leaveOut(
+    account: AccountId,
+    failed: { readonly worker: WorkerName; readonly ids: readonly string[]; error: unknown },
+  ): void {
+    for (const id of failed.ids) this.#leftOut.add(id)
+    this.#options.log.error('a Worker did not start with the server', {
+      account,
+      worker: failed.worker,
+      error: messageOf(failed.error),
+    })
+  }
+}
+
+const accountsAtOnce = 4

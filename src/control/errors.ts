@@ -1,0 +1,134 @@
+import { defineError } from '#contract/errors.ts'
+
+// What the API answers when it does not do what it was asked. Codes are Cloudflare's where clients
+// act on them: control-api.md §6.
+
+/** No token, or one that is unknown, expired or revoked. */
+export const unauthenticated = defineError(10000, 401, () => 'Authentication error')
+
+/** A token that may not do this, or not here. */
+export const forbidden = defineError(10000, 403, () => 'Authentication error')
+
+export const routeNotFound = defineError(
+  7003,
+  404,
+  (path: string) => `Could not route to ${path}, perhaps your object identifier is invalid?`,
+)
+
+export const bodyTooLarge = defineError(
+  10026,
+  413,
+  (limit: number) => `The body is larger than ${limit} bytes.`,
+)
+
+export const bodyInvalid = defineError(
+  10026,
+  400,
+  (reason: string) => `Could not parse the request body: ${reason}.`,
+)
+
+/** Not a client's fault. What happened is in the log. */
+export const internal = defineError(10001, 500, () => 'Internal error. See the log of the server.')
+
+export const tooManyCalls = defineError(
+  971,
+  429,
+  () => 'Too many changes are waiting for this Worker. Please wait and try again.',
+)
+
+export const workerNotFound = defineError(
+  10007,
+  404,
+  () => 'This Worker does not exist on your account.',
+)
+
+export const workerNameInvalid = defineError(
+  10016,
+  400,
+  () =>
+    'The name of a Worker is 1 to 63 characters: lower-case letters, digits, "-" and "_", and begins and ends with a letter, a digit or "_".',
+)
+
+export const tooManyWorkers = defineError(
+  10037,
+  403,
+  (limit: number) => `The account has ${limit} Workers, which is the limit.`,
+)
+
+export const workerInUse = defineError(
+  10021,
+  409,
+  (others: string) =>
+    `This Worker is in use by service bindings of other Workers (${others}). Remove them, or delete with force=true.`,
+)
+
+export const versionNotFound = defineError(
+  10007,
+  404,
+  (id: string) => `The version ${id} of this Worker does not exist.`,
+)
+
+export const noVersions = defineError(10222, 404, () => 'This Worker has no versions.')
+
+export const latestNotDeployed = defineError(
+  10215,
+  400,
+  () =>
+    'The latest version of this Worker is not the one that is deployed. Deploy it, or change secrets with the versions API.',
+)
+
+export const secretsChanged = defineError(
+  10220,
+  400,
+  (names: string) =>
+    `The version was made with other values of secrets. The following secrets have changed: ${names}`,
+)
+
+export const deploymentInvalid = defineError(10021, 400, (reason: string) => reason)
+
+export const nameTaken = defineError(
+  10053,
+  400,
+  (name: string) =>
+    `Binding name '${name}' already in use. Please use a different name and try again.`,
+)
+
+export const secretNotFound = defineError(
+  10056,
+  404,
+  (name: string) => `There is no secret "${name}".`,
+)
+
+/** The processes did not come up: what ran before runs on. */
+export const activationFailed = defineError(
+  10013,
+  500,
+  (reason: string) =>
+    `The version could not be started, so nothing has changed. The runtime said: ${reason}`,
+)
+
+export const tokenNotFound = defineError(1003, 404, () => 'There is no such token.')
+
+export const tooManyTokens = defineError(
+  1007,
+  400,
+  (limit: number) => `There are ${limit} tokens, which is the limit.`,
+)
+
+export const accountNotFound = defineError(
+  7003,
+  404,
+  (id: string) => `Could not route to /accounts/${id}, perhaps your object identifier is invalid?`,
+)
+
+export const tooManyAccounts = defineError(
+  1007,
+  400,
+  (limit: number) => `There are ${limit} accounts, which is the limit.`,
+)
+
+export const subdomainTaken = defineError(
+  10031,
+  409,
+  (name: string) => `The subdomain "${name}" is taken.`,
+)

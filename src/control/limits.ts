@@ -1,0 +1,35 @@
+// Limits of the control plane. Where Cloudflare publishes one, its page is named; others are ours.
+
+/** Bytes of a body that is JSON. */
+export const jsonBytes = 1024 * 1024
+
+/** Accounts, tokens (revoked ones included) of a server. */
+export const accounts = 10_000
+export const tokens = 10_000
+
+/** Characters of the name of an account or a token. */
+export const nameLength = 120
+
+/** developers.cloudflare.com/workers/platform/limits: "Number of Workers", paid plan. */
+export const workersPerAccount = 500
+
+/**
+ * Versions kept per Worker: the newest ones, and all that are in a kept deployment.
+ * developers.cloudflare.com/workers/configuration/versions-and-deployments: the last 100.
+ */
+export const versionsPerWorker = 100
+
+/** Deployments kept per Worker. */
+export const deploymentsPerWorker = 100
+
+/** Secrets of one bulk call. developers.cloudflare.com/workers/wrangler/commands: `secret bulk`. */
+export const secretsPerCall = 100
+
+/** Versions of a deployment. */
+export const versionsPerDeployment = 2
+
+/** Calls that wait for a Worker or an account to be free. More are told to come back. */
+export const callsWaiting = 100
+
+/** The last use of a token is written down at most this often. */
+export const lastUsedMs = 3_600_000

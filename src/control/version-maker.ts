@@ -1,0 +1,239 @@
+import { createHash } from 'node:crypto'
+import type { Entry } from '#contract/binding.ts'
+import type { CellHost, CheckReport, Module, WorkerPlan } from '#contract/cell.ts'
+import { blobKey, type BlobKey, versionId } from '#contract/ids.ts'
+import type { Json } from '#contract/json.ts'
+import type { Ports } from '#contract/ports.ts'
+import { checkCompatibility } from '#deploy/compatibility.ts'
+import { noHandlers, serviceMissing, uploadInvalid } from '#deploy/errors.ts'
+import type { Metadata } from '#deploy/metadata.ts'
+import type { Upload, UploadedModule } from '#deploy/upload.ts'
+import { entryOf, refuseDurableObjects, resolveBindings, unservedBinding } from '#deploy/version.ts'
+import type { Author, Version } from './records.ts'
+import type { Registry } from './registry.ts'
+import type { WorkerKey, WorkerStore } from './worker-store.ts'
+
+export type VersionMakerOptions = Pick<Ports, 'blob' | 'clock' | 'random'> & {
+  readonly workers: WorkerStore
+  readonly registry: Registry
+  readonly host: CellHost
+}
+
+/** A version that is made and checked, but not stored. */
+export type MadeVersion = { readonly version: Version; readonly plan: WorkerPlan }
+
+export type NewVersion = {
+  readonly key: WorkerKey
+  readonly author: Author
+  readonly annotations: Readonly<Record<string, string>>
+  readonly isStrict: boolean
+}
+
+/** What a version takes over from the one before, and what is other. */
+export type Amendment = NewVersion & {
+  readonly previous: Version
+  readonly entries: readonly Entry[]
+  /** Types of binding that are kept where no entry names them. */
+  readonly keep: readonly string[]
+  /** Names that are dropped. */
+  readonly dropped?: readonly string[]
+  readonly compatibilityDate?: string
+  readonly compatibilityFlags?: readonly string[]
+  /** Keys of metadata that are other. */
+  readonly metadata?: Readonly<Record<string, Json>>
+}
+
+/** Makes versions: resolves, admits and checks. Who calls it has the Worker to itself meanwhile. */
+export class VersionMaker {
+  readonly #options: VersionMakerOptions
+
+  constructor(options: VersionMakerOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Makes a version of an upload, runs it once to see what it exports, and gives it to `store`.
+   * If anything throws, `store` included, no byte of the upload stays behind.
+   */
+  async fromUpload<Value>(
+    upload: Upload,
+    facts: NewVersion,
+    store: (made: MadeVersion) => Promise<Value>,
+  ): Promise<Value> {
+    const { workers, clock } = this.#options
+    const { metadata } = upload
+    const flags = metadata.compatibility_flags ?? []
+    checkCompatibility({ date: metadata.compatibility_date, flags }, clock.now())
+    const previous = await workers.latestVersion(facts.key)
+    const entries = metadata.bindings ?? []
+    const sources = resolveBindings({
+      entries,
+      keep: metadata.keep_bindings,
+      previous: previous?.bindings ?? [],
+      isStrict: facts.isStrict,
+    })
+    const [served, unserved] = this.#partition(sources.map(entryOf))
+    const bindings = await this.#admit(
+      sources.filter((source) => served.has(entryOf(source).name)),
+      facts.key,
+    )
+    const { modules, written } = await this.#writeModules(facts.key, upload.modules)
+    try {
+      const draft: Version = {
+        ...this.#fresh(facts, previous),
+        metadata: shownMetadata(metadata),
+        bindings,
+        format: upload.format,
+        mainModule: upload.mainModule,
+        modules,
+        ...(metadata.compatibility_date !== undefined && {
+          compatibilityDate: metadata.compatibility_date,
+        }),
+        compatibilityFlags: flags,
+        exports: { hasDefault: false, handlers: [], named: [] },
+        startupTimeMs: 0,
+        etag: etagOf(upload.mainModule, modules),
+      }
+      const plan = await this.#options.registry.plan(draft)
+      await this.#checkServices(plan, entries)
+      const { exports, startupTimeMs } = await this.#check(plan)
+      refuseDurableObjects({ metadata, entries: unserved, exports })
+      return await store({
+        version: { ...draft, exports, startupTimeMs },
+        plan: { ...plan, exports },
+      })
+    } catch (error) {
+      await this.removeModules(written)
+      throw error
+    }
+  }
+
+  /** Makes a version of the same code with other bindings or settings. */
+  async fromPrevious(amendment: Amendment): Promise<MadeVersion> {
+    const { previous, entries, keep, dropped = [], metadata = {} } = amendment
+    const sources = resolveBindings({
+      entries,
+      keep,
+      previous: previous.bindings.filter(({ name }) => !dropped.includes(name)),
+      isStrict: amendment.isStrict,
+    })
+    const [, [unserved]] = this.#partition(sources.map(entryOf))
+    if (unserved) throw unservedBinding(unserved)
+    const { compatibilityDate: date = previous.compatibilityDate } = amendment
+    const flags = amendment.compatibilityFlags ?? previous.compatibilityFlags
+    const version: Version = {
+      ...previous,
+      ...this.#fresh(amendment, previous),
+      bindings: await this.#admit(sources, amendment.key),
+      metadata: { ...previous.metadata, ...metadata },
+      ...(date !== undefined && { compatibilityDate: date }),
+      compatibilityFlags: [...flags],
+    }
+    const plan = await this.#options.registry.plan(version)
+    await this.#checkServices(plan, entries)
+    const isOtherwise = JSON.stringify([date, flags]) !== compatibilityText(previous)
+    if (!isOtherwise) return { version, plan }
+    checkCompatibility({ date, flags }, this.#options.clock.now())
+    const { exports, startupTimeMs } = await this.#check(plan)
+    return { version: { ...version, exports, startupTimeMs }, plan: { ...plan, exports } }
+  }
+
+  /** Removes modules that no version names any more. */
+  async removeModules(keys: Iterable<BlobKey>): Promise<void> {
+    for (const key of keys) await this.#options.blob.delete(key)
+  }
+
+  #fresh({ key, author, annotations }: NewVersion, previous: Version | undefined) {
+    const { random, clock } = this.#options
+    return {
+      ...key,
+      ...author,
+      annotations: { ...annotations },
+      id: versionId.parse(random.uuid()),
+      number: (previous?.number ?? 0) + 1,
+      createdAt: new Date(clock.now()).toISOString(),
+    }
+  }
+
+  /** The names of entries that somebody serves, and those that only Durable Objects would. */
+  #partition(entries: readonly Entry[]): readonly [ReadonlySet<string>, readonly Entry[]] {
+    const served = new Set<string>()
+    const unserved: Entry[] = []
+    for (const entry of entries) {
+      if (this.#options.registry.serves(entry.type)) served.add(entry.name)
+      else if (entry.type === 'durable_object_namespace') unserved.push(entry)
+      else throw unservedBinding(entry)
+    }
+    return [served, unserved]
+  }
+
+  #admit(sources: ReturnType<typeof resolveBindings>, key: WorkerKey): Promise<Entry[]> {
+    return Promise.all(
+      sources.map(async (source) =>
+        source.origin === 'kept' ? source.stored : this.#options.registry.admit(source.entry, key),
+      ),
+    )
+  }
+
+  /** Stores modules that are not there yet; `written` are those. */
+  async #writeModules(
+    key: WorkerKey,
+    uploaded: readonly UploadedModule[],
+  ): Promise<{ readonly modules: Module[]; readonly written: readonly BlobKey[] }> {
+    const { blob } = this.#options
+    const modules = uploaded.map((module) => moduleOf(key, module))
+    const written: BlobKey[] = []
+    try {
+      for (const [index, { key: place }] of modules.entries()) {
+        await using known = await blob.get(place)
+        if (known || written.includes(place)) continue
+        written.push(place)
+        await blob.put(place, uploaded[index]?.bytes ?? new Uint8Array())
+      }
+    } catch (error) {
+      await this.removeModules(written)
+      throw error
+    }
+    return { modules, written }
+  }
+
+  /** A new binding to a Worker that is not there is the author's mistake; to itself, none. */
+  async #checkServices(plan: WorkerPlan, entries: readonly Entry[]): Promise<void> {
+    const { account, worker } = plan
+    const named = new Set(entries.filter(({ type }) => type !== 'inherit').map(({ name }) => name))
+    for (const { name, wire } of plan.bindings) {
+      if (wire.type !== 'worker' || wire.worker === worker || !named.has(name)) continue
+      const target = await this.#options.workers.worker({ account, worker: wire.worker })
+      if (!target) throw serviceMissing(name, wire.worker)
+    }
+  }
+
+  async #check(plan: WorkerPlan): Promise<Extract<CheckReport, { ok: true }>> {
+    const report = await this.#options.host.check(plan)
+    if (!report.ok) throw uploadInvalid(report.message)
+    if (!report.exports.hasDefault && report.exports.named.length === 0) throw noHandlers()
+    return report
+  }
+}
+
+function compatibilityText({ compatibilityDate, compatibilityFlags }: Version): string {
+  return JSON.stringify([compatibilityDate, compatibilityFlags])
+}
+
+function shownMetadata(metadata: Metadata): Record<string, Json> {
+  const { bindings: _, keep_bindings: __, annotations: ___, ...shown } = metadata
+  return Object.fromEntries(
+    Object.entries(shown).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])),
+  )
+}
+
+// The key has the Worker in it: what one Worker stores is never another's to remove.
+function moduleOf({ account, worker }: WorkerKey, { name, type, bytes }: UploadedModule): Module {
+  const hash = createHash('sha256').update(`${account}/${worker}/`).update(bytes).digest('hex')
+  return { name, type, key: blobKey.parse(hash), size: bytes.byteLength }
+}
+
+function etagOf(mainModule: string, modules: readonly Module[]): string {
+  const text = JSON.stringify([mainModule, modules.map(({ name, type, key }) => [name, type, key])])
+  return createHash('sha256').update(text).digest('hex')
+}

@@ -1,0 +1,120 @@
+import { defineError } from '#contract/errors.ts'
+import * as limits from './limits.ts'
+
+// What can be wrong with an upload. Codes are Cloudflare's:
+// developers.cloudflare.com/workers/observability/errors ("Errors on Worker upload") and
+// control-api.md §3.2. Sentences are Cloudflare's where users report them.
+
+/** Anything about the form or its metadata that has no code of its own. */
+export const uploadInvalid = defineError(10021, 400, (reason: string) => reason)
+
+export const scriptTooLarge = defineError(
+  10027,
+  413,
+  () =>
+    `Your Worker exceeded the size limit of ${limits.scriptBytes / 1024 / 1024} MiB. Remove or split what it need not load: https://developers.cloudflare.com/workers/platform/limits/#worker-size`,
+)
+
+export const uploadUnreadable = defineError(
+  10006,
+  400,
+  (reason: string) => `Could not parse the upload: ${reason}.`,
+)
+
+export const metadataUnreadable = defineError(
+  10021,
+  400,
+  (reason: string) => `could not read content for part metadata: ${reason}`,
+)
+
+export const noHandlers = defineError(
+  10068,
+  400,
+  () => 'The uploaded script has no registered event handlers.',
+)
+
+export const inheritInvalid = defineError(
+  10057,
+  400,
+  (name: string) => `inherit binding '${name}' is invalid`,
+)
+
+export const tooManyVariables = defineError(
+  10055,
+  400,
+  (count: number) =>
+    `This Worker has ${count} environment variables and secrets: the limit is ${limits.variables}.`,
+)
+
+export const duplicateBinding = defineError(
+  10021,
+  400,
+  (name: string) => `The name "${name}" is given to more than one binding.`,
+)
+
+export const bindingUnavailable = defineError(
+  10021,
+  400,
+  (name: string, type: string) =>
+    `The binding "${name}" is of type "${type}", which is not available here yet.`,
+)
+
+export const bindingUnknown = defineError(
+  10021,
+  400,
+  (name: string, type: string) =>
+    `The binding "${name}" is of type "${type}", which does not exist.`,
+)
+
+export const bindingInvalid = defineError(
+  10021,
+  400,
+  (name: string, type: string, reason: string) =>
+    `The binding "${name}" of type "${type}" is invalid: ${reason}.`,
+)
+
+export const serviceMissing = defineError(
+  10143,
+  400,
+  (name: string, target: string) =>
+    `Could not resolve service binding '${name}'. Target script '${target}' not found. Please verify the target script and try again.`,
+)
+
+export const classNotExported = defineError(
+  10061,
+  400,
+  (className: string) =>
+    `Cannot create binding for class '${className}' that is not exported by the script.`,
+)
+
+export const migratedClassNotExported = defineError(
+  10070,
+  400,
+  (className: string) =>
+    `Cannot apply new-class migration to class '${className}' that is not exported by script.`,
+)
+
+export const featureUnavailable = defineError(
+  10021,
+  400,
+  (feature: string) => `${feature} are not available here yet.`,
+)
+
+export const dateInvalid = defineError(
+  10021,
+  400,
+  (date: string) => `Invalid compatibility date: ${date}`,
+)
+
+export const dateInFuture = defineError(
+  10021,
+  400,
+  (date: string) => `Can't set compatibility date in the future: ${date}`,
+)
+
+export const flagExperimental = defineError(
+  10021,
+  400,
+  (flag: string) =>
+    `The compatibility flag ${flag} is experimental and cannot be used in Workers deployed here.`,
+)
