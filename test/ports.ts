@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Ports } from '#contract/ports.ts'
 import type { Clock } from '#contract/ports/clock.ts'
@@ -7,6 +7,7 @@ import { systemClock } from '#drivers/clock/system/driver.ts'
 import { jsonLog } from '#drivers/log/json/driver.ts'
 import { systemRandom } from '#drivers/random/system/driver.ts'
 import { openSqlite } from '#drivers/sql/sqlite/driver.ts'
+import { readMigrations } from '#drivers/sql/sqlite/migrations.ts'
 import { openVault, vaultMigrations } from '#drivers/vault/local/driver.ts'
 
 /** The real drivers on a folder, as a binding gets them. Warnings go to stderr. */
@@ -47,16 +48,6 @@ export async function openPorts(options: {
       await vaultSql[Symbol.asyncDispose]()
     },
   }
-}
-
-async function readMigrations(folder: URL): Promise<{ id: string; text: string }[]> {
-  const names = (await readdir(folder)).filter((name) => name.endsWith('.sql')).toSorted()
-  return Promise.all(
-    names.map(async (name) => ({
-      id: name.replace('.sql', ''),
-      text: await readFile(new URL(name, folder), 'utf8'),
-    })),
-  )
 }
 
 /** A clock that moves only when told to. What is due runs when the time is set. */

@@ -48,6 +48,8 @@ export interface LiveBinding extends AsyncDisposable {
 export type ApiMount = {
   /** Where they begin, e.g. `/storage/kv/namespaces`. */
   readonly path: string
+  /** Whether a request other than GET only reads, so that a token for reading may make it. */
+  readonly isRead?: (request: Request) => boolean
   /**
    * Answers a request whose URL begins with `path` (what stood before it is cut off).
    * Throws `ApiError` for what is the client's fault.

@@ -1,4 +1,4 @@
-import type { CellHost, CellPlan, WorkerPlan } from '#contract/cell.ts'
+import type { CellHost, WorkerPlan } from '#contract/cell.ts'
 import { messageOf } from '#contract/errors.ts'
 import type { AccountId, WorkerName } from '#contract/ids.ts'
 import type { Log } from '#contract/ports/log.ts'
@@ -6,7 +6,7 @@ import type { RoutedWorker, RouteTable } from '#contract/snapshot.ts'
 import { planCells } from '#deploy/cells.ts'
 import { activationFailed } from './errors.ts'
 import type { IdentityStore } from './identity-store.ts'
-import type { Share } from './records.ts'
+import type { Account, Share } from './records.ts'
 import type { Registry } from './registry.ts'
 import { Turns } from './turns.ts'
 import type { WorkerKey, WorkerStore } from './worker-store.ts'
@@ -30,7 +30,7 @@ export class Activation {
   readonly #turns = new Turns()
   /** Plans of the versions that run, by id: a version never changes. */
   readonly #plans = new Map<string, WorkerPlan>()
-  /** Versions that did not start with the server: they must not hold up the others. */
+  /** Versions that could not be planned at the start: they must not hold up the others. */
   readonly #leftOut = new Set<string>()
 
   constructor(options: ActivationOptions) {
@@ -86,17 +86,16 @@ export class Activation {
     )
   }
 
-  /** Brings every Worker of every account back. One that does not start is left out, and logged. */
+  /**
+   * Brings every Worker of every account back. One that does not start is tried again and again; one
+   * that can't be planned (a secret that does not open) is left out, and logged.
+   */
   async start(): Promise<void> {
-    const { identities } = this.#options
-    for (let offset = 0, total = 1; offset < total; offset += accountsAtOnce) {
-      const page = await identities.accounts(null, { offset, limit: accountsAtOnce })
-      total = page.total
+    for await (const accounts of this.#accounts()) {
       await Promise.all(
-        page.items.map(({ id }) => this.#turns.take(id, () => this.#startAccount(id))),
+        accounts.map(({ id }) => this.#turns.take(id, () => this.#startAccount(id))),
       )
     }
-    await this.publish()
   }
 
   /** Publishes which host belongs to which Worker. */
@@ -119,18 +118,34 @@ export class Activation {
     return this.#turns.idle()
   }
 
+  /** The host name at which visitors reach a Worker: the shortest it has. */
+  async hostOf({ account, worker }: WorkerKey): Promise<string> {
+    const known = await this.#options.identities.account(account)
+    const [host = ''] = known ? this.#hostsOf(known) : []
+    return `${worker}.${host}`
+  }
+
   /** What follows the name of a Worker in its hosts, by account. */
   async #accountHosts(): Promise<ReadonlyMap<AccountId, readonly string[]>> {
-    const { identities, domain } = this.#options
     const hosts = new Map<AccountId, readonly string[]>()
+    for await (const accounts of this.#accounts()) {
+      for (const account of accounts) hosts.set(account.id, this.#hostsOf(account))
+    }
+    return hosts
+  }
+
+  #hostsOf({ subdomain, isFirst }: Account): readonly string[] {
+    const { domain } = this.#options
+    return [...(isFirst ? [domain] : []), `${subdomain}.${domain}`]
+  }
+
+  async *#accounts(): AsyncIterable<readonly Account[]> {
+    const { identities } = this.#options
     for (let offset = 0, total = 1; offset < total; offset += accountsAtOnce) {
       const page = await identities.accounts(null, { offset, limit: accountsAtOnce })
       total = page.total
-      for (const { id, subdomain, isFirst } of page.items) {
-        hosts.set(id, [`${subdomain}.${domain}`, ...(isFirst ? [domain] : [])])
-      }
+      yield page.items
     }
-    return hosts
   }
 
   async #running(account: AccountId): Promise<readonly WorkerPlan[]> {
@@ -162,28 +177,7 @@ export class Activation {
         this.#leaveOut(account, { worker, ids: versions.map((v) => v.versionId), error })
       }
     }
-    const cells = planCells(account, plans)
-    if (cells.length === 0) return
-    try {
-      await host.apply(account, cells)
-    } catch {
-      await this.#startEach(account, cells)
-    }
-  }
-
-  /** One of the cells does not start: finds out which, and starts the others. */
-  async #startEach(account: AccountId, cells: readonly CellPlan[]): Promise<void> {
-    const started: CellPlan[] = []
-    for (const cell of cells) {
-      try {
-        await this.#options.host.apply(account, [...started, cell])
-        started.push(cell)
-      } catch (error) {
-        for (const { worker, version } of cell.workers) {
-          this.#leaveOut(account, { worker, ids: [version.id], error })
-        }
-      }
-    }
+    await host.restore(account, planCells(account, plans))
   }
 
   #leaveOut(
@@ -191,7 +185,7 @@ export class Activation {
     failed: { readonly worker: WorkerName; readonly ids: readonly string[]; error: unknown },
   ): void {
     for (const id of failed.ids) this.#leftOut.add(id)
-    this.#options.log.error('a Worker did not start with the server', {
+    this.#options.log.error('a Worker could not be brought back', {
       account,
       worker: failed.worker,
       error: messageOf(failed.error),
@@ -199,4 +193,5 @@ export class Activation {
   }
 }
 
-const accountsAtOnce = 4
+/** Accounts that are read, and brought back, side by side. */
+const accountsAtOnce = 16

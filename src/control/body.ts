@@ -13,8 +13,9 @@ import { jsonBytes } from './limits.ts'
 export async function readJson<Schema extends z.ZodType>(
   request: Request,
   schema: Schema,
+  limit = jsonBytes,
 ): Promise<z.output<Schema>> {
-  const bytes = await readBounded(request, jsonBytes, () => bodyTooLarge(jsonBytes))
+  const bytes = await readBounded(request, limit, () => bodyTooLarge(limit))
   const text = new TextDecoder().decode(bytes)
   return parseBody(text.trim() === '' ? '{}' : text, schema)
 }

@@ -68,6 +68,18 @@ export const versionNotFound = defineError(
   (id: string) => `The version ${id} of this Worker does not exist.`,
 )
 
+export const deploymentNotFound = defineError(
+  10007,
+  404,
+  (id: string) => `The deployment ${id} of this Worker does not exist.`,
+)
+
+export const workerExists = defineError(
+  10040,
+  409,
+  (name: string) => `There is a Worker "${name}" already.`,
+)
+
 export const noVersions = defineError(10222, 404, () => 'This Worker has no versions.')
 
 export const latestNotDeployed = defineError(

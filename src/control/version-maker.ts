@@ -143,6 +143,14 @@ export class VersionMaker {
     for (const key of keys) await this.#options.blob.delete(key)
   }
 
+  /** Removes modules that a crash left without a version. To be called while nothing is made. */
+  async sweep(): Promise<void> {
+    const known = await this.#options.workers.allModuleKeys()
+    for await (const { key } of this.#options.blob.list()) {
+      if (!known.has(key)) await this.#options.blob.delete(key)
+    }
+  }
+
   #fresh({ key, author, annotations }: NewVersion, previous: Version | undefined) {
     const { random, clock } = this.#options
     return {

@@ -51,6 +51,14 @@ export class WorkerStore {
     return rows.map(workerOf)
   }
 
+  /** By the id that the newer API knows a Worker by. */
+  async byTag(account: AccountId, tag: string): Promise<Worker | undefined> {
+    const [row] = await this.#sql.read(
+      sql`SELECT * FROM worker WHERE account = ${account} AND tag = ${tag}`,
+    )
+    return row && workerOf(row)
+  }
+
   /** Workers of all accounts that have a deployment and answer on their subdomain. */
   async routed(): Promise<readonly WorkerKey[]> {
     const rows = await this.#sql.read(
@@ -69,6 +77,16 @@ export class WorkerStore {
 
   async latestVersion(key: WorkerKey): Promise<Version | undefined> {
     return (await this.versions(key, { offset: 0, limit: 1 })).items[0]
+  }
+
+  /** The newest version of each Worker of an account that has one. */
+  async latestVersions(account: AccountId): Promise<readonly Version[]> {
+    const rows = await this.#sql.read(
+      sql`SELECT * FROM version v WHERE account = ${account} AND number = (
+            SELECT max(number) FROM version w
+            WHERE w.account = v.account AND w.worker = v.worker)`,
+    )
+    return rows.map(versionOf)
   }
 
   /** Newest first. */

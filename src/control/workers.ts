@@ -53,6 +53,17 @@ export class Workers {
     return worker
   }
 
+  /** Makes a Worker that has no version yet. Throws `workerExists`. */
+  create(key: WorkerKey): Promise<Worker> {
+    return this.#turns.take(turnOf(key), async () => {
+      if (await this.#options.store.worker(key)) throw errors.workerExists(key.worker)
+      await this.#checkCount(key)
+      const worker = this.#newWorker(key)
+      await this.#options.store.apply({ worker })
+      return worker
+    })
+  }
+
   /** Makes a version of an upload and, if `isDeployed`, gives it all traffic. */
   upload(
     change: Change,

@@ -45,10 +45,13 @@ class Groups {
   }
 
   rootOf(name: WorkerName): WorkerName {
-    const parent = this.#parents.get(name) ?? name
-    if (parent === name) return name
-    const root = this.rootOf(parent)
-    this.#parents.set(name, root)
-    return root
+    let at = name
+    for (;;) {
+      const parent = this.#parents.get(at) ?? at
+      const next = this.#parents.get(parent) ?? parent
+      if (next === parent) return parent
+      this.#parents.set(at, next)
+      at = next
+    }
   }
 }

@@ -60,6 +60,7 @@ export const experimentalFlags: ReadonlySet<string> = new Set([
   'unsafe_module',
   'unsupported_process_actual_platform',
   'wasm_memory_discard',
+  'webgpu',
   'workflows_bindings_rpc',
   'workflows_step_rollback',
 ])

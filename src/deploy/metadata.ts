@@ -76,7 +76,7 @@ type Node = Map<string, Node | string> & { isList?: boolean }
 function place(root: Node, path: readonly string[], value: string): void {
   let node = root
   for (const [depth, step] of path.entries()) {
-    const key = step === '' ? nextKey(node, path[depth + 1]) : step
+    const key = step === '' ? nextKey(node, path.slice(depth + 1)) : step
     if (step === '') node.isList = true
     if (depth === path.length - 1) {
       node.set(key, value)
@@ -89,11 +89,18 @@ function place(root: Node, path: readonly string[], value: string): void {
   }
 }
 
-/** A list goes on with its last item until that has the key already. */
-function nextKey(list: Node, key: string | undefined): string {
+/** A list goes on with its last item until that has a value at the path already. */
+function nextKey(list: Node, path: readonly string[]): string {
   const last = list.get(String(list.size - 1))
-  const goesOn = key !== undefined && last instanceof Map && (key === '' || !last.has(key))
+  const goesOn = last instanceof Map && isFree(last, path)
   return String(goesOn ? list.size - 1 : list.size)
+}
+
+/** Whether a value fits in there without taking another's place. A list takes any number. */
+function isFree(node: Node, [step, ...path]: readonly string[]): boolean {
+  if (step === undefined) return false
+  const next = node.get(step)
+  return next === undefined || (next instanceof Map && isFree(next, path))
 }
 
 const numbers = new Set([

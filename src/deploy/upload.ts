@@ -56,15 +56,13 @@ export function readUpload(parts: readonly Part[]): Upload {
 
 function metadataOf(parts: readonly Part[]): Metadata {
   const part = parts.find(({ name }) => name === 'metadata')
-  if (part) {
-    if (part.bytes.byteLength > limits.metadataBytes) {
-      throw errors.metadataUnreadable(`more than ${limits.metadataBytes} bytes`)
-    }
-    return readMetadata(jsonOf(textOf(part)))
+  const fields = part ? [part] : parts.filter(({ name }) => name.startsWith('metadata['))
+  if (fields.length === 0) throw errors.metadataUnreadable('the form has no part "metadata"')
+  if (fields.reduce((sum, { bytes }) => sum + bytes.byteLength, 0) > limits.metadataBytes) {
+    throw errors.metadataUnreadable(`more than ${limits.metadataBytes} bytes`)
   }
-  const flat = parts.filter(({ name }) => name.startsWith('metadata['))
-  if (flat.length === 0) throw errors.metadataUnreadable('the form has no part "metadata"')
-  return readMetadata(unflatten(flat.map((field) => [field.name, textOf(field)])))
+  if (part) return readMetadata(jsonOf(textOf(part)))
+  return readMetadata(unflatten(fields.map((field) => [field.name, textOf(field)])))
 }
 
 function jsonOf(text: string): unknown {
@@ -111,23 +109,23 @@ function checkName(name: string): void {
   }
 }
 
-const moduleTypes: Readonly<Record<string, ModuleType>> = {
-  'application/javascript+module': 'esModule',
-  'text/javascript+module': 'esModule',
-  'application/javascript': 'commonJsModule',
-  'text/javascript': 'commonJsModule',
-  'application/wasm': 'wasm',
-  'application/json': 'json',
-  'application/octet-stream': 'data',
-  'text/plain': 'text',
-  'text/html': 'text',
-  'text/sql': 'text',
-}
+const moduleTypes: ReadonlyMap<string, ModuleType> = new Map([
+  ['application/javascript+module', 'esModule'],
+  ['text/javascript+module', 'esModule'],
+  ['application/javascript', 'commonJsModule'],
+  ['text/javascript', 'commonJsModule'],
+  ['application/wasm', 'wasm'],
+  ['application/json', 'json'],
+  ['application/octet-stream', 'data'],
+  ['text/plain', 'text'],
+  ['text/html', 'text'],
+  ['text/sql', 'text'],
+])
 
 function moduleTypeOf(part: Part, name: string, main: Main): ModuleType {
   const media = mediaType(part.type)
   if (media.startsWith('text/x-python')) throw errors.featureUnavailable('Python Workers')
-  const type = moduleTypes[media]
+  const type = moduleTypes.get(media)
   if (name !== main.mainModule) return type ?? 'data'
   // A form that was put together by hand often says nothing, or something else, of the main part.
   const isScript = type === 'esModule' || type === 'commonJsModule'

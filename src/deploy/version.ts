@@ -151,7 +151,10 @@ function newClassesOf({ migrations }: Metadata): readonly string[] {
   ])
 }
 
+const classExport = z.object({ type: z.enum(['durable-object', 'workflow']) })
+
 /** An empty list of migrations asks for nothing. */
-function asksForClasses({ migrations, exports }: Metadata): boolean {
-  return /_classes":\[[^\]]|"durable-object"|"workflow"/.test(JSON.stringify([migrations, exports]))
+function asksForClasses({ migrations = null, exports = null }: Metadata): boolean {
+  if (/_classes":\[[^\]]/.test(JSON.stringify(migrations))) return true
+  return Object.values(exports ?? {}).some((value) => classExport.safeParse(value).success)
 }

@@ -91,7 +91,11 @@ export function kvApi(options: ApiOptions): ApiMount {
   mounted.notFound((c) => {
     throw errors.routeNotFound(c.req.path)
   })
-  return { path: root, handle: async (request, caller) => mounted.fetch(request, { caller }) }
+  return {
+    path: root,
+    isRead: ({ method, url }) => method === 'POST' && /\/bulk\/get\/?$/.test(new URL(url).pathname),
+    handle: async (request, caller) => mounted.fetch(request, { caller }),
+  }
 }
 
 /** What is the client's fault says in which operation. */

@@ -1,0 +1,17 @@
+import type { Binding } from '#contract/binding.ts'
+import { json, plainText } from './environment-variables/binding.ts'
+import { kvNamespace } from './kv/binding.ts'
+import { secretKey, secretText } from './secrets/binding.ts'
+import { service } from './service/binding.ts'
+import { versionMetadata } from './version-metadata/binding.ts'
+
+/** Every kind of binding that ships, in the order of the README's table. */
+export const bindings: readonly Binding[] = [
+  plainText,
+  json,
+  kvNamespace,
+  secretText,
+  secretKey,
+  service,
+  versionMetadata,
+]

@@ -1,0 +1,128 @@
+import type { Json } from '#contract/json.ts'
+import type { Deployment, Version, Worker } from './records.ts'
+import type { Registry } from './registry.ts'
+
+// What the API shows of our records: control-api.md §3.
+
+/** A version as `versions view` wants it. */
+export function shownVersion(version: Version, registry: Registry) {
+  const { id, number, createdAt, source, authorId, authorEmail, exports } = version
+  return {
+    id,
+    number,
+    metadata: {
+      created_on: createdAt,
+      modified_on: createdAt,
+      source,
+      author_id: authorId,
+      author_email: authorEmail,
+      has_preview: false,
+    },
+    annotations: version.annotations,
+    resources: {
+      bindings: version.bindings.map((stored) => registry.reveal(stored)),
+      script: {
+        etag: version.etag,
+        handlers: exports.handlers,
+        named_handlers: exports.named.map(({ name, handlers }) => ({ name, handlers })),
+        last_deployed_from: source,
+      },
+      script_runtime: {
+        ...compatibilityOf(version),
+        usage_model: 'standard',
+        limits: version.metadata['limits'] ?? {},
+      },
+    },
+    startup_time_ms: version.startupTimeMs,
+  }
+}
+
+export function shownDeployment(deployment: Deployment) {
+  return {
+    id: deployment.id,
+    source: deployment.source,
+    strategy: 'percentage',
+    author_email: deployment.authorEmail,
+    created_on: deployment.createdAt,
+    annotations: deployment.annotations,
+    versions: deployment.versions.map(({ versionId, percentage }) => ({
+      version_id: versionId,
+      percentage,
+    })),
+  }
+}
+
+/** A Worker as the older half of the API shows one: with facts of its newest version. */
+export function shownScript(worker: Worker, latest: Version | undefined) {
+  return {
+    id: worker.name,
+    tag: worker.tag,
+    tags: worker.settings.tags,
+    logpush: worker.settings.logpush,
+    observability: worker.settings.observability,
+    tail_consumers: worker.settings.tail_consumers,
+    created_on: worker.createdAt,
+    modified_on: worker.modifiedAt,
+    usage_model: 'standard',
+    has_assets: false,
+    ...(latest && {
+      etag: latest.etag,
+      handlers: latest.exports.handlers,
+      named_handlers: latest.exports.named.map(({ name, handlers }) => ({ name, handlers })),
+      has_modules: latest.format === 'modules',
+      last_deployed_from: latest.source,
+      ...compatibilityOf(latest),
+    }),
+  }
+}
+
+/** A Worker as the newer half of the API shows one. */
+export function shownWorker(worker: Worker, url: string) {
+  return {
+    id: worker.tag,
+    name: worker.name,
+    created_on: worker.createdAt,
+    updated_on: worker.modifiedAt,
+    tags: worker.settings.tags ?? [],
+    logpush: worker.settings.logpush,
+    observability: worker.settings.observability,
+    tail_consumers: worker.settings.tail_consumers ?? [],
+    subdomain: {
+      enabled: worker.isOnSubdomain,
+      previews_enabled: worker.hasPreviews,
+      url,
+    },
+  }
+}
+
+/** What a version and its Worker are set to. */
+export function shownSettings(options: {
+  readonly worker: Worker
+  readonly latest: Version | undefined
+  readonly registry: Registry
+}) {
+  const { worker, latest, registry } = options
+  return {
+    ...shownScriptSettings(worker),
+    usage_model: 'standard',
+    bindings: latest?.bindings.map((stored) => registry.reveal(stored)) ?? [],
+    ...(latest && {
+      ...compatibilityOf(latest),
+      ...(latest.metadata['limits'] !== undefined && { limits: latest.metadata['limits'] }),
+      ...(latest.metadata['placement'] !== undefined && {
+        placement: latest.metadata['placement'],
+      }),
+      annotations: latest.annotations,
+    }),
+  }
+}
+
+/** What belongs to a Worker and to no version. */
+export function shownScriptSettings(worker: Worker): Readonly<Record<string, Json>> {
+  return { ...worker.settings }
+}
+
+function compatibilityOf(version: Version) {
+  const { compatibilityDate: date, compatibilityFlags: flags } = version
+  return { ...(date !== undefined && { compatibility_date: date }), compatibility_flags: flags }
+}

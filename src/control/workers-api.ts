@@ -1,0 +1,156 @@
+import { z } from 'zod'
+import { jsonValue } from '#contract/binding.ts'
+import { pageInfo, pageQuery, succeed } from '#contract/envelope.ts'
+import { workerName } from '#contract/ids.ts'
+import { uploadBytes } from '#deploy/limits.ts'
+import { readUpload } from '#deploy/upload.ts'
+import { readJson } from './body.ts'
+import { type AccountCall, keyOf, type Route } from './call.ts'
+import { partOfJson } from './content.ts'
+import * as limits from './limits.ts'
+import type { Worker } from './records.ts'
+import { remove, type WorkersApiOptions } from './scripts-api.ts'
+import { workerLevelOf } from './settings.ts'
+import { view } from './versions-api.ts'
+import { shownVersion, shownWorker } from './views.ts'
+
+type AccountRoute = Route<AccountCall>
+type Run = AccountRoute['run']
+
+const root = '/workers/workers'
+const one = `${root}/:worker`
+
+/**
+ * `/workers/workers`: the newest half of the API. A Worker goes by its name or by its id there, and
+ * a version is JSON. `versions/latest` is in `secrets-api.ts`, whose clients it has.
+ */
+export function workerRoutes(options: WorkersApiOptions): readonly AccountRoute[] {
+  const versions = `${one}/versions`
+  const named = (run: Run): Run => byNameOrId(options, run)
+  return [
+    { method: 'GET', path: root, permission: 'read', run: list(options) },
+    { method: 'POST', path: root, permission: 'write', run: create(options) },
+    { method: 'GET', path: one, permission: 'read', run: named(get(options)) },
+    { method: 'PATCH', path: one, permission: 'write', run: named(configure(options)) },
+    { method: 'PUT', path: one, permission: 'write', run: named(configure(options)) },
+    { method: 'DELETE', path: one, permission: 'write', run: named(remove(options)) },
+    { method: 'GET', path: versions, permission: 'read', run: named(listVersions(options)) },
+    { method: 'POST', path: versions, permission: 'write', run: named(upload(options)) },
+    { method: 'GET', path: `${versions}/:version`, permission: 'read', run: named(view(options)) },
+  ]
+}
+
+/** Puts the name in the place of an id. */
+function byNameOrId({ store }: WorkersApiOptions, run: Run): Run {
+  return async (call) => {
+    const text = call.param('worker')
+    const found = await store.byTag(call.account, text)
+    if (!found) return run(call)
+    return run({ ...call, param: (name) => (name === 'worker' ? found.name : call.param(name)) })
+  }
+}
+
+async function shown({ urlOf }: WorkersApiOptions, worker: Worker): Promise<object> {
+  const { account, name } = worker
+  return shownWorker(worker, await urlOf({ account, worker: name }))
+}
+
+function list(options: WorkersApiOptions): Run {
+  return async ({ account, url }) => {
+    const workers = await options.store.workers(account)
+    const query = pageQuery(url, { perPage: 20, most: limits.workersPerAccount })
+    const page = workers.slice(query.offset, query.offset + query.perPage)
+    const rows = await Promise.all(page.map((worker) => shown(options, worker)))
+    return succeed(rows, pageInfo(query, rows.length, workers.length))
+  }
+}
+
+const workerBody = z
+  .object({
+    subdomain: z
+      .object({
+        enabled: z.boolean().exactOptional(),
+        previews_enabled: z.boolean().exactOptional(),
+      })
+      .exactOptional(),
+  })
+  .catchall(jsonValue)
+
+const newWorkerBody = workerBody.extend({ name: workerName })
+
+function create(options: WorkersApiOptions): Run {
+  return async (call) => {
+    const body = await readJson(call.request, newWorkerBody)
+    const key = { account: call.account, worker: body.name }
+    await options.workers.create(key)
+    return succeed(await shown(options, await options.workers.configure(key, changedBy(body))))
+  }
+}
+
+function get(options: WorkersApiOptions): Run {
+  return async (call) => succeed(await shown(options, await options.workers.get(keyOf(call))))
+}
+
+function configure(options: WorkersApiOptions): Run {
+  return async (call) => {
+    const body = await readJson(call.request, workerBody)
+    return succeed(
+      await shown(options, await options.workers.configure(keyOf(call), changedBy(body))),
+    )
+  }
+}
+
+function changedBy({ subdomain = {}, ...settings }: z.output<typeof workerBody>) {
+  const { enabled, previews_enabled: previews } = subdomain
+  return {
+    ...(enabled !== undefined && { isOnSubdomain: enabled }),
+    ...(previews !== undefined && { hasPreviews: previews }),
+    settings: workerLevelOf(settings),
+  }
+}
+
+function listVersions({ workers, store, registry }: WorkersApiOptions): Run {
+  return async (call) => {
+    await workers.get(keyOf(call))
+    const query = pageQuery(call.url, { perPage: 10, most: limits.versionsPerWorker })
+    const range = { offset: query.offset, limit: query.perPage }
+    const { items, total } = await store.versions(keyOf(call), range)
+    const rows = items.map((version) => shownVersion(version, registry))
+    return succeed(rows, pageInfo(query, rows.length, total))
+  }
+}
+
+const versionBody = z
+  .object({
+    modules: z
+      .array(
+        z.object({
+          name: z.string(),
+          content_type: z.string(),
+          content_base64: z.base64(),
+        }),
+      )
+      .default([]),
+  })
+  .catchall(jsonValue)
+
+/** A version whose modules are in the JSON. `?deploy=true` gives it all traffic. */
+function upload({ workers, registry }: WorkersApiOptions): Run {
+  return async (call) => {
+    await workers.get(keyOf(call))
+    const { modules, ...metadata } = await readJson(call.request, versionBody, uploadBytes)
+    const bytes = new TextEncoder().encode(JSON.stringify(metadata))
+    const form = readUpload([
+      { name: 'metadata', type: 'application/json', bytes },
+      ...modules.map(partOfJson),
+    ])
+    const change = {
+      key: keyOf(call),
+      author: call.author,
+      annotations: { 'workers/triggered_by': 'version_upload' },
+    }
+    const isDeployed = call.url.searchParams.get('deploy') === 'true'
+    const { version } = await workers.upload(change, form, { isDeployed, isStrict: false })
+    return succeed(shownVersion(version, registry))
+  }
+}

@@ -1,0 +1,329 @@
+import { createHash } from 'node:crypto'
+import { constants } from 'node:fs'
+import { access, chmod, lstat, mkdir, open, readFile, rename } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createBackplane, capabilityHeader } from '#backplane/server.ts'
+import { bindings } from '#bindings/index.ts'
+import type { Address, Config } from '#config'
+import type { Grant } from '#contract/backend.ts'
+import type { Binding } from '#contract/binding.ts'
+import { messageOf, OperatorError } from '#contract/errors.ts'
+import type { BlobKey } from '#contract/ids.ts'
+import type { Ports } from '#contract/ports.ts'
+import type { Blob } from '#contract/ports/blob.ts'
+import type { Log } from '#contract/ports/log.ts'
+import type { Sql } from '#contract/ports/sql.ts'
+import { type Control, controlMigrations, createControl } from '#control/control.ts'
+import { type ApiListener, createApiListener } from '#control/listener.ts'
+import type { ServedBinding } from '#control/registry.ts'
+import { decideChange } from '#deploy/change.ts'
+import { openBlobs } from '#drivers/blob/fs/driver.ts'
+import { systemClock } from '#drivers/clock/system/driver.ts'
+import { leaseDirectory } from '#drivers/lease/directory/driver.ts'
+import { jsonLog } from '#drivers/log/json/driver.ts'
+import { systemRandom } from '#drivers/random/system/driver.ts'
+import { openSqlite } from '#drivers/sql/sqlite/driver.ts'
+import { readMigrations } from '#drivers/sql/sqlite/migrations.ts'
+import { openVault, vaultMigrations } from '#drivers/vault/local/driver.ts'
+import { createIngress, type Ingress } from '#ingress/server.ts'
+import { trustIn } from '#ingress/visitor.ts'
+import { workerdPath } from '#runtime/binary.ts'
+import { startCellHost } from '#runtime/host.ts'
+
+// The composition root: config → drivers → rooms → start, stop. No other file knows every room.
+
+/** A server that is up. Whoever started it stops it. */
+export interface RunningServer {
+  readonly config: Config
+  /** What `CLOUDFLARE_API_BASE_URL` is to be. */
+  readonly apiUrl: string
+  /** Where a Worker of the first account answers. */
+  visitorUrl(worker: string): string
+  /** Lets what is in flight finish, then stops everything. */
+  stop(): Promise<void>
+}
+
+/** How long requests in flight may take when the server stops; WebSockets are closed then. */
+const stopMs = 15_000
+/** How long the requests of a replaced version may take. */
+const drainMs = 60_000
+/** How long `waitUntil` may take: developers.cloudflare.com/workers/runtime-apis/context. */
+const lingerMs = 30_000
+/** How long a cell may take to start: a check of an upload ends by this too. */
+const startTimeoutMs = 10_000
+
+/**
+ * Starts everything; resolves when each Worker that was deployed has been started (or has failed to
+ * once). Throws an `OperatorError` that says what to do if the machine does not allow it.
+ */
+export async function startServer(config: Config): Promise<RunningServer> {
+  await using stack = new AsyncDisposableStack()
+  const drivers = await openDrivers(config, stack)
+  const ingress = createIngress({ ...drivers, trust: trustOf(config.trustedProxies) })
+  stack.use(ingress)
+  const served = await openBindings(config, drivers, stack)
+  const code = drivers.blob
+  const host = stack.use(
+    await startCellHost({
+      ...drivers,
+      workerdPath,
+      runDirectory: await runDirectoryOf(config.dataDirectory),
+      readModule: (key) => readModule(code, key),
+      decide: decideChange,
+      backplane: createBackplane({ serve: serveBy(served), log: drivers.log }),
+      ingress,
+      capabilityHeader,
+      drainMs,
+      lingerMs,
+      startTimeoutMs,
+    }),
+  )
+  let visitorPort = config.listen.port
+  const urlOf = (name: string): string =>
+    `http://${name}${visitorPort === 80 ? '' : `:${visitorPort}`}`
+  const control = createControl({
+    ...drivers,
+    host,
+    bindings: served,
+    domain: config.domain,
+    urlOf,
+    publishRoutes: (table) => ingress.publishRoutes(table),
+  })
+  const admin = await readAdminFile(config)
+  const { account, token } = await control.prepare(admin['CLOUDFLARE_API_TOKEN'])
+  const api = createApiListener((request) => control.fetch(request))
+  stack.defer(() => api.close(0))
+  visitorPort = await listen(ingress, '--listen', config.listen)
+  const apiUrl = `${urlAt({ ...config.api, port: await listen(api, '--api', config.api) })}/client/v4`
+  await control.start()
+  await writeAdminFile(config, {
+    CLOUDFLARE_API_BASE_URL: apiUrl,
+    CLOUDFLARE_API_TOKEN: token,
+    CLOUDFLARE_ACCOUNT_ID: account,
+    CLOUDFLARE_BASE_URL: apiUrl,
+    WRANGLER_SEND_METRICS: 'false',
+  })
+  api.ready()
+  drivers.log.info('ready', { api: apiUrl, visitors: urlOf(config.domain) })
+  const running = stack.move()
+  return {
+    config,
+    apiUrl,
+    visitorUrl: (worker) => urlOf(`${worker}.${config.domain}`),
+    stop: () => stopServer({ api, control, ingress, running, log: drivers.log }),
+  }
+}
+
+/** From the outside in: no more changes, no more visitors, no more cells, no more files. */
+async function stopServer(server: {
+  readonly api: ApiListener
+  readonly control: Control
+  readonly ingress: Ingress
+  readonly running: AsyncDisposableStack
+  readonly log: Log
+}): Promise<void> {
+  server.log.info('stopping')
+  await Promise.all([server.api.close(stopMs), server.ingress.close(stopMs)])
+  await server.control.idle()
+  await server.running.disposeAsync()
+}
+
+type Drivers = Ports
+
+/** The drivers of the control plane. A binding's are its own: see `portsOf`. */
+async function openDrivers(config: Config, stack: AsyncDisposableStack): Promise<Drivers> {
+  const { dataDirectory } = config
+  await prepareDirectory(dataDirectory)
+  stack.use(leaseDirectory(dataDirectory))
+  const log = jsonLog({
+    write: (line) => process.stderr.write(line),
+    level: config.logLevel,
+    now: () => systemClock.now(),
+  })
+  const inData = (name: string): string => join(dataDirectory, name)
+  const vaultSql = await openSql({ path: inData('vault.db'), migrations: vaultMigrations, log })
+  stack.use(vaultSql)
+  const vault = await openVault({
+    sql: vaultSql,
+    masterKey: config.masterKey,
+    masterKeyPath: inData('master.key'),
+  })
+  const sql = await openSql({ path: inData('control.db'), migrations: controlMigrations, log })
+  stack.use(sql)
+  const blob = await openBlobs({ path: inData('code') })
+  return { sql, blob, vault, log, clock: systemClock, random: systemRandom }
+}
+
+async function openSql(options: {
+  readonly path: string
+  readonly migrations: URL
+  readonly log: Log
+}): Promise<Sql> {
+  return openSqlite({ ...options, migrations: await readMigrations(options.migrations) })
+}
+
+/** Opens the live half of every binding that has one. */
+async function openBindings(
+  config: Config,
+  drivers: Drivers,
+  stack: AsyncDisposableStack,
+): Promise<readonly ServedBinding[]> {
+  const served: ServedBinding[] = []
+  for (const binding of bindings) {
+    if (!binding.open) {
+      served.push({ binding })
+      continue
+    }
+    const live = await binding.open(await portsOf(binding, { config, drivers, stack }))
+    served.push({ binding, live: stack.use(live) })
+  }
+  return served
+}
+
+/** A binding's own database and blobs, named after its type. */
+async function portsOf(
+  { type, migrations }: Binding,
+  from: {
+    readonly config: Config
+    readonly drivers: Drivers
+    readonly stack: AsyncDisposableStack
+  },
+): Promise<Ports> {
+  const log = from.drivers.log.child({ binding: type })
+  if (!migrations) return { ...from.drivers, log, sql: noDatabase(type), blob: noBlobs(type) }
+  const path = join(from.config.dataDirectory, type)
+  const sql = from.stack.use(await openSql({ path: `${path}.db`, migrations, log }))
+  return { ...from.drivers, log, sql, blob: await openBlobs({ path }) }
+}
+
+/** What a binding without migrations gets: it has said that it keeps nothing. */
+function noDatabase(type: string): Sql {
+  const refuse = (): Promise<never> => Promise.reject(new Error(`${type} has no database`))
+  return { read: refuse, write: refuse, [Symbol.asyncDispose]: async () => {} }
+}
+
+function noBlobs(type: string): Blob {
+  const refuse = (): Promise<never> => Promise.reject(new Error(`${type} has no blobs`))
+  return {
+    put: refuse,
+    get: refuse,
+    delete: refuse,
+    list: () => {
+      throw new Error(`${type} has no blobs`)
+    },
+  }
+}
+
+function serveBy(served: readonly ServedBinding[]) {
+  const byType = new Map(served.map(({ binding, live }) => [binding.type, live]))
+  return (grant: Grant) => {
+    const handler = byType.get(grant.type)?.serve?.(grant)
+    if (!handler) throw new Error(`nobody serves bindings of type ${grant.type}`)
+    return handler
+  }
+}
+
+async function readModule(blob: Blob, key: BlobKey): Promise<Uint8Array> {
+  await using reader = await blob.get(key)
+  if (!reader) throw new Error(`the module ${key} is gone`)
+  return await reader.bytes()
+}
+
+// ---- the data directory
+
+async function prepareDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 })
+    await access(path, constants.R_OK | constants.W_OK | constants.X_OK)
+  } catch (cause) {
+    throw new OperatorError(
+      `The data directory ${path} can't be written (${messageOf(cause)}). Name another with --data.`,
+      { cause },
+    )
+  }
+}
+
+/** The longest path below which a socket's name still fits in its address. */
+const longestRunDirectory = 80
+
+/**
+ * Where sockets are: in the data directory, or, if its path is too long for that, in a folder of
+ * this user's own under the system's temporary one, always the same for the same data.
+ */
+async function runDirectoryOf(dataDirectory: string): Promise<string> {
+  const within = join(dataDirectory, 'run')
+  if (Buffer.byteLength(within) <= longestRunDirectory) return within
+  const uid = process.getuid?.() ?? 0
+  const hash = createHash('sha256').update(dataDirectory).digest('hex').slice(0, 16)
+  const path = join(tmpdir(), `bindery-${uid}-${hash}`)
+  await mkdir(path, { recursive: true, mode: 0o700 })
+  const found = await lstat(path)
+  // Anybody may make folders there: one that is not ours alone is not used.
+  if (!found.isDirectory() || found.uid !== uid || (found.mode & 0o077) !== 0) {
+    throw new OperatorError(`${path} belongs to somebody else. Choose a shorter path with --data.`)
+  }
+  return path
+}
+
+function adminPath({ dataDirectory }: Config): string {
+  return join(dataDirectory, 'admin.env')
+}
+
+async function readAdminFile(config: Config): Promise<Readonly<Record<string, string>>> {
+  const text = await readFile(adminPath(config), 'utf8').catch(() => '')
+  const lines = text.split('\n').map((line) => /^([A-Z_]+)=(.*)$/.exec(line))
+  return Object.fromEntries(lines.flatMap((match) => (match ? [[match[1], match[2]]] : [])))
+}
+
+/** All that a client needs: `set -a; . DIR/admin.env`. For the owner's eyes alone. */
+async function writeAdminFile(
+  config: Config,
+  values: Readonly<Record<string, string>>,
+): Promise<void> {
+  const path = adminPath(config)
+  const text = Object.entries(values).map(([name, value]) => `${name}=${value}\n`)
+  const temporary = `${path}.new`
+  await using file = await open(temporary, 'w', 0o600)
+  await file.writeFile(text.join(''))
+  await file.sync()
+  await chmod(temporary, 0o600)
+  await rename(temporary, path)
+}
+
+// ---- listening
+
+async function listen(
+  server: { listen(address: Address): Promise<number> },
+  flag: '--listen' | '--api',
+  address: Address,
+): Promise<number> {
+  try {
+    return await server.listen(address)
+  } catch (cause) {
+    throw new OperatorError(`${urlAt(address)} can't be listened on: ${reasonOf(cause, flag)}`, {
+      cause,
+    })
+  }
+}
+
+function reasonOf(error: unknown, flag: string): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  if (code === 'EADDRINUSE') return `another program does. Name another address with ${flag}.`
+  if (code === 'EACCES') return `this user may not. Name a port above 1023 with ${flag}.`
+  return `${messageOf(error)}. Name another address with ${flag}.`
+}
+
+/** The URL of an address; that of a wildcard leads to this machine. */
+function urlAt({ host, port }: Address): string {
+  const name = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host
+  return `http://${name.includes(':') && !name.startsWith('[') ? `[${name}]` : name}:${port}`
+}
+
+function trustOf(proxies: readonly string[]): ReturnType<typeof trustIn> {
+  try {
+    return trustIn(proxies)
+  } catch (cause) {
+    throw new OperatorError(`--trusted-proxies: ${messageOf(cause)}.`, { cause })
+  }
+}
