@@ -28,6 +28,7 @@ export async function startBindery(): Promise<Peer> {
   const child = spawn(
     process.execPath,
     [
+      '--disable-warning=ExperimentalWarning',
       join(root, 'src/cli/main.ts'),
       'serve',
       '--data',
@@ -59,7 +60,13 @@ export async function startBindery(): Promise<Peer> {
 export async function startWorkerd(): Promise<Peer> {
   const folder = await copyOfWorker()
   const port = await freePort()
-  const config = { name: 'bench', main: 'index.js', compatibility_date: '2026-11-01' }
+  const config = {
+    name: 'bench',
+    main: 'index.js',
+    compatibility_date: '2026-11-01',
+    // One module: there is nothing to bundle.
+    no_bundle: true,
+  }
   await writeFile(
     join(folder, 'wrangler.json'),
     JSON.stringify({ ...config, kv_namespaces: [{ binding: 'KV', id: '0'.repeat(32) }] }),

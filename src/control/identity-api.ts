@@ -52,7 +52,7 @@ export function identityRoutes(options: IdentityApiOptions): readonly Route[] {
 /** What belongs to one account as a whole. */
 export function accountRoutes(options: IdentityApiOptions): readonly Route<AccountCall>[] {
   return [
-    { method: 'GET', path: '', permission: 'read', run: account(options) },
+    { method: 'GET', path: '', permission: 'read', run: viewAccount(options) },
     { method: 'GET', path: '/tokens/verify', permission: 'read', run: verify },
     { method: 'GET', path: '/workers/subdomain', permission: 'read', run: subdomain(options) },
     { method: 'PUT', path: '/workers/subdomain', permission: 'write', run: setSubdomain(options) },
@@ -135,7 +135,7 @@ function memberships({ store }: IdentityApiOptions) {
   }
 }
 
-function account({ store }: IdentityApiOptions) {
+function viewAccount({ store }: IdentityApiOptions) {
   return async (call: AccountCall) => succeed(shownAccount(await found(store, call)))
 }
 

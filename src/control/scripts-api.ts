@@ -184,8 +184,6 @@ function references({ workers }: WorkersApiOptions): Run {
   return async (call) => {
     await workers.get(keyOf(call))
     const { incoming, outgoing } = await workers.references(keyOf(call))
-    const services = (names: readonly string[]): readonly object[] =>
-      names.map((name) => ({ name, service: name, environment: 'production' }))
     return succeed({
       services: {
         incoming: services(incoming),
@@ -196,6 +194,10 @@ function references({ workers }: WorkersApiOptions): Run {
       dispatch_outbounds: [],
     })
   }
+}
+
+function services(names: readonly string[]): readonly object[] {
+  return names.map((name) => ({ name, service: name, environment: 'production' }))
 }
 
 function noSchedules({ workers }: WorkersApiOptions): Run {

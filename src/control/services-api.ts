@@ -17,12 +17,6 @@ const production = 'production'
 
 /** `/workers/services`: the oldest half of the API, in which a Worker has environments. */
 export function serviceRoutes(options: WorkersApiOptions): readonly AccountRoute[] {
-  const inProduction = (path: string, run: Run): AccountRoute => ({
-    method: 'GET',
-    path: environment + path,
-    permission: 'read',
-    run: ofProduction(run),
-  })
   return [
     { method: 'GET', path: root, permission: 'read', run: service(options) },
     { method: 'DELETE', path: root, permission: 'write', run: scripts.remove(options) },
@@ -38,11 +32,12 @@ export function serviceRoutes(options: WorkersApiOptions): readonly AccountRoute
   ]
 }
 
-function ofProduction(run: Run): Run {
-  return async (call) => {
+function inProduction(path: string, run: Run): AccountRoute {
+  const ofProduction: Run = async (call) => {
     if (call.param('environment') !== production) throw workerNotFound()
     return run(call)
   }
+  return { method: 'GET', path: environment + path, permission: 'read', run: ofProduction }
 }
 
 function service({ workers, store }: WorkersApiOptions): Run {

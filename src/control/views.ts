@@ -1,11 +1,12 @@
-import type { Json } from '#contract/json.ts'
 import type { Deployment, Version, Worker } from './records.ts'
 import type { Registry } from './registry.ts'
 
 // What the API shows of our records: control-api.md §3.
 
+export type Shown = Readonly<Record<string, unknown>>
+
 /** A version as `versions view` wants it. */
-export function shownVersion(version: Version, registry: Registry) {
+export function shownVersion(version: Version, registry: Registry): Shown {
   const { id, number, createdAt, source, authorId, authorEmail, exports } = version
   return {
     id,
@@ -37,7 +38,7 @@ export function shownVersion(version: Version, registry: Registry) {
   }
 }
 
-export function shownDeployment(deployment: Deployment) {
+export function shownDeployment(deployment: Deployment): Shown {
   return {
     id: deployment.id,
     source: deployment.source,
@@ -53,7 +54,7 @@ export function shownDeployment(deployment: Deployment) {
 }
 
 /** A Worker as the older half of the API shows one: with facts of its newest version. */
-export function shownScript(worker: Worker, latest: Version | undefined) {
+export function shownScript(worker: Worker, latest: Version | undefined): Shown {
   return {
     id: worker.name,
     tag: worker.tag,
@@ -77,7 +78,7 @@ export function shownScript(worker: Worker, latest: Version | undefined) {
 }
 
 /** A Worker as the newer half of the API shows one. */
-export function shownWorker(worker: Worker, url: string) {
+export function shownWorker(worker: Worker, url: string): Shown {
   return {
     id: worker.tag,
     name: worker.name,
@@ -100,7 +101,7 @@ export function shownSettings(options: {
   readonly worker: Worker
   readonly latest: Version | undefined
   readonly registry: Registry
-}) {
+}): Shown {
   const { worker, latest, registry } = options
   return {
     ...shownScriptSettings(worker),
@@ -118,7 +119,7 @@ export function shownSettings(options: {
 }
 
 /** What belongs to a Worker and to no version. */
-export function shownScriptSettings(worker: Worker): Readonly<Record<string, Json>> {
+export function shownScriptSettings(worker: Worker): Shown {
   return { ...worker.settings }
 }
 

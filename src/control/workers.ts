@@ -324,11 +324,13 @@ function wholly({ id }: Version): readonly Share[] {
 
 /** A secret that was kept is the same sealed text; one that was set again is not. */
 function changedSecrets(version: Version, other: Version): readonly string[] {
-  const secretsOf = ({ bindings }: Version): Map<string, string> =>
-    new Map(bindings.filter(isSecret).map((entry) => [entry.name, JSON.stringify(entry)]))
   const [before, after] = [secretsOf(version), secretsOf(other)]
   const names = new Set([...before.keys(), ...after.keys()])
   return [...names].filter((name) => before.get(name) !== after.get(name))
+}
+
+function secretsOf({ bindings }: Version): ReadonlyMap<string, string> {
+  return new Map(bindings.filter(isSecret).map((entry) => [entry.name, JSON.stringify(entry)]))
 }
 
 function isSecret({ type }: Entry): boolean {

@@ -123,8 +123,8 @@ suite('cells: versions of a Worker share one', () => {
 })
 
 test('a chain of many Workers is one cell', () => {
-  const name = (index: number): string => `w${String(index).padStart(5, '0')}`
-  const chain = Array.from({ length: 20_000 }, (_, index) => bound(name(index), name(index + 1)))
+  const names = Array.from({ length: 20_000 }, (_, index) => `w${String(index).padStart(5, '0')}`)
+  const chain = names.map((name, index) => bound(name, names[index + 1] ?? name))
   const [cell, ...others] = planCells(account, chain)
   assert.equal(cell?.workers.length, chain.length)
   assert.deepEqual(others, [])

@@ -58,8 +58,12 @@ suite('compatibility: checked', () => {
   ]
   for (const [title, { date, flags = [] }, message] of refused) {
     test(`refused: ${title}`, () => {
-      const check = () => checkCompatibility({ date, flags }, today)
-      assert.throws(check, { name: 'ApiError', code: 10021, status: 400, message })
+      assert.throws(() => checkCompatibility({ date, flags }, today), {
+        name: 'ApiError',
+        code: 10021,
+        status: 400,
+        message,
+      })
     })
   }
 
@@ -116,7 +120,7 @@ const { default: workerdPath } = z
   .object({ default: z.string() })
   .parse(createRequire(import.meta.url)('workerd'))
 
-/** What workerd, without `--experimental`, has against a Worker. It has nobody to serve, and ends. */
+/** What workerd has against a Worker without `--experimental`. It has nobody to serve, and ends. */
 async function complaints({ date, flags }: { date: string; flags: string[] }): Promise<string> {
   await using folder = await temporaryFolder()
   const path = join(folder.path, 'config.capnp')

@@ -32,7 +32,7 @@ export const bindings = 512
 /** Flags that one Worker may name. Ours: workerd knows about 350. */
 export const compatibilityFlags = 100
 
-/** Characters of `annotations["workers/tag"]` and `["workers/message"]`. Ours: wrangler checks none. */
+/** Characters of the annotations `workers/tag` and `workers/message`. Ours: wrangler checks none. */
 export const tagLength = 100
 export const messageLength = 1_000
 

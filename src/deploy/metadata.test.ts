@@ -11,6 +11,7 @@ type Fields = readonly (readonly [name: string, value: string])[]
 
 suite('metadata: read', () => {
   const entry = { type: 'kv_namespace', name: 'KV', namespace_id: 'a', raw: true }
+  const repeated = (count: number) => Array.from({ length: count }, () => entry)
   const accepted: readonly (readonly [string, Json])[] = [
     ['nothing', {}],
     [
@@ -42,7 +43,7 @@ suite('metadata: read', () => {
         'of unsafe.metadata': [null, 1, [{}]],
       },
     ],
-    ['as many bindings as allowed', { bindings: Array(limits.bindings).fill(entry) }],
+    ['as many bindings as allowed', { bindings: repeated(limits.bindings) }],
     [
       'annotations as long as allowed',
       {
@@ -72,8 +73,8 @@ suite('metadata: read', () => {
     ['a binding of an empty type', { bindings: [{ type: '', name: 'A' }] }, 'bindings.0.type'],
     ['a binding without a name', { bindings: [{ type: 'json' }] }, 'bindings.0.name'],
     ['a binding with an empty name', { bindings: [{ type: 'json', name: '' }] }, 'bindings.0.name'],
-    ['an infinite number in a binding', { bindings: [{ ...entry, a: 1e999 }] }, 'bindings.0.a'],
-    ['too many bindings', { bindings: Array(limits.bindings + 1).fill(entry) }, 'bindings'],
+    ['an infinite number in a binding', { bindings: [{ ...entry, a: Infinity }] }, 'bindings.0.a'],
+    ['too many bindings', { bindings: repeated(limits.bindings + 1) }, 'bindings'],
     ['a date that is no text', { compatibility_date: 20261101 }, 'compatibility_date'],
     ['flags that are text', { compatibility_flags: 'nodejs_compat' }, 'compatibility_flags'],
     ['a flag that is no text', { compatibility_flags: [1] }, 'compatibility_flags.0'],
@@ -91,7 +92,7 @@ suite('metadata: read', () => {
     ],
     ['an annotation that is no text', { annotations: { 'workers/x': 1 } }, 'annotations.workers/x'],
     ['tags that are text', { tags: 'a' }, 'tags'],
-    ['an infinite number', { limits: { cpu_ms: -1e999 } }, 'limits'],
+    ['an infinite number', { limits: { cpu_ms: -Infinity } }, 'limits'],
   ]
   for (const [title, value, at] of refused) {
     test(`refused: ${title}`, () => {
@@ -152,6 +153,15 @@ suite('metadata: flattened fields', () => {
         ['metadata[a][][o][w][x]', '4'],
       ],
       { a: [{ o: { w: { x: '1', y: '2' }, v: '3' } }, { o: { w: { x: '4' } } }] },
+    ],
+    [
+      'a text in a list where an object was',
+      [
+        ['metadata[a][][o][x]', '1'],
+        ['metadata[a][][o]', '2'],
+        ['metadata[a][]', '3'],
+      ],
+      { a: [{ o: { x: '1' } }, { o: '2' }, '3'] },
     ],
     [
       'lists in a list',
@@ -332,7 +342,7 @@ async function flattenedBySdk(metadata: { readonly [key: string]: Json }): Promi
   })
   await client.workers.scripts.update('worker', {
     account_id: 'a'.repeat(32),
-    metadata: metadata as Cloudflare.Workers.ScriptUpdateParams.Metadata,
+    metadata,
     files: [await toFile(new Blob(['export default {}']), 'worker.js')],
   })
   assert.ok(form instanceof FormData)

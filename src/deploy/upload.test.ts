@@ -30,7 +30,7 @@ suite('upload forms: the dialects of control-api.md §2.4', () => {
   const note = file('./lib/note.txt', 'text/plain', { text: 'ü' })
   const asFiles = (name: string): Part[] =>
     [code, note].map((part) => ({ ...part, name, filename: part.name }))
-  const flattened = [
+  const fields = [
     field('metadata[main_module]', 'worker.js'),
     field('metadata[bindings][][type]', 'plain_text'),
     field('metadata[bindings][][name]', 'V'),
@@ -46,8 +46,8 @@ suite('upload forms: the dialects of control-api.md §2.4', () => {
       'Alchemy: modules first, then a file named "blob"',
       [code, note, file('metadata', 'application/json', { filename: 'blob', text: json })],
     ],
-    ['SDK 7: flattened fields, modules under "files[]"', [...flattened, ...asFiles('files[]')]],
-    ['flattened fields between modules', [code, ...flattened, note]],
+    ['SDK 7: flattened fields, modules under "files[]"', [...fields, ...asFiles('files[]')]],
+    ['flattened fields between modules', [code, ...fields, note]],
     [
       'the main module as a field',
       [field('metadata', json), field('worker.js', 'export default {}'), note],
@@ -120,6 +120,7 @@ suite('upload forms: what is a module, and of which type', () => {
     ['a source map with a parameter', file('a.map', 'Application/Source-Map; charset=utf-8')],
     ['a field', field('note', 'hello')],
     ['a field named as SDK files are', field('files', 'hello')],
+    ['a flattened file', file('metadata[main_module]', '', { text: 'other.js' })],
     ['a flattened field beside a whole one', field('metadata[main_module]', 'other.js')],
     ['metadata once more', file('metadata', 'application/json', { text: '{}' })],
   ]
@@ -227,16 +228,24 @@ suite('upload forms: refused', () => {
   })
 })
 
-suite('upload forms: limits', () => {
-  const padding = (bytes: number): string => ' '.repeat(bytes - modules.bytes.byteLength)
-  const padded = (bytes: number): Part =>
-    field('metadata', '{"main_module":"worker.js"}' + padding(bytes))
-  const flattened = (bytes: number): Part[] => [
-    field('metadata[main_module]', 'worker.js'),
-    field('metadata[a]', 'x'.repeat(bytes - 'worker.js'.length - 1)),
+/** Metadata of a size, in bytes. */
+function padded(bytes: number): Part {
+  return {
+    ...modules,
+    bytes: new Uint8Array(bytes).fill(0x20).map((space, at) => modules.bytes[at] ?? space),
+  }
+}
+
+function flattened(bytes: number): Part[] {
+  const name = 'worker.js'
+  return [
+    field('metadata[main_module]', name),
+    field('metadata[a]', 'x'.repeat(bytes - name.length - 1)),
     field('metadata[b]', 'x'),
   ]
+}
 
+suite('upload forms: limits', () => {
   test('bytes of metadata', () => {
     assert.ok(readUpload([padded(limits.metadataBytes), main]))
     assert.throws(() => readUpload([padded(limits.metadataBytes + 1), main]), { code: 10021 })

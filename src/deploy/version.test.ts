@@ -4,8 +4,13 @@ import type { Entry } from '#contract/binding.ts'
 import type { WorkerExports } from '#contract/cell.ts'
 import type { Json } from '#contract/json.ts'
 import * as limits from './limits.ts'
-import { type BindingRequest, entryOf, refuseDurableObjects, resolveBindings } from './version.ts'
-import { unservedBinding } from './version.ts'
+import {
+  type BindingRequest,
+  entryOf,
+  refuseDurableObjects,
+  resolveBindings,
+  unservedBinding,
+} from './version.ts'
 
 function entry(type: string, name: string, rest: Record<string, Json> = {}): Entry {
   return { ...rest, type, name }
@@ -158,8 +163,12 @@ suite('bindings of a new version: refused', () => {
   ]
   for (const [title, request, code, message] of cases) {
     test(title, () => {
-      const resolve = () => resolveBindings({ ...nothing, ...request })
-      assert.throws(resolve, { name: 'ApiError', code, status: 400, message })
+      assert.throws(() => resolveBindings({ ...nothing, ...request }), {
+        name: 'ApiError',
+        code,
+        status: 400,
+        message,
+      })
     })
   }
 })
@@ -218,6 +227,10 @@ suite('bindings that nobody here serves', () => {
   }
 })
 
+function steps(...list: Json[]): Json {
+  return { new_tag: 'v1', steps: list }
+}
+
 const exports: WorkerExports = {
   hasDefault: true,
   handlers: ['fetch'],
@@ -250,7 +263,6 @@ suite('Durable Objects: refused', () => {
   const unavailable = /Durable Objects are not available here yet/
   const missing = /Cannot apply new-class migration to class 'Lost' that is not exported/
   const unbound = /Cannot create binding for class 'Lost' that is not exported/
-  const steps = (...list: Json[]): Json => ({ new_tag: 'v1', steps: list })
   type Asked = { migrations?: Json; exports?: Json; entries?: Entry[] }
   const cases: readonly (readonly [string, Asked, number, RegExp])[] = [
     ['a new class', { migrations: steps({ new_classes: ['Room'] }) }, 10021, unavailable],
@@ -321,8 +333,12 @@ suite('Durable Objects: refused', () => {
   ]
   for (const [title, { entries: asked = [], ...metadata }, code, message] of cases) {
     test(title, () => {
-      const refuse = () => refuseDurableObjects({ metadata, entries: asked, exports })
-      assert.throws(refuse, { name: 'ApiError', code, status: 400, message })
+      assert.throws(() => refuseDurableObjects({ metadata, entries: asked, exports }), {
+        name: 'ApiError',
+        code,
+        status: 400,
+        message,
+      })
     })
   }
 })

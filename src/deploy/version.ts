@@ -64,7 +64,7 @@ export function entryOf(source: BindingSource): Entry {
   return source.origin === 'uploaded' ? source.entry : source.stored
 }
 
-/** The types of binding that the platform has: control-api.md §3.5. Not all of them are here yet. */
+/** Types of binding that the platform has and nobody here serves yet: control-api.md §3.5. */
 const platformTypes: ReadonlySet<string> = new Set([
   'agent_memory',
   'ai',
