@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { get } from 'node:http'
 import { parseArgs } from 'node:util'
 import { measure, type Measured } from './load.ts'
 import { type Peer, startBindery, startMiniflare, startWorkerd } from './peers.ts'
@@ -71,11 +73,12 @@ function median(numbers: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
 }
 
+/** `fetch` may not set Host, and not every machine resolves names below localhost. */
 async function request(peer: Peer, path: string): Promise<void> {
-  // `fetch` may not set Host; a name below localhost always leads here.
-  const url = peer.host === undefined ? peer.url : peer.url.replace('127.0.0.1', peer.host)
-  const response = await fetch(url + path)
-  if (!response.ok) throw new Error(`${peer.name} answered ${response.status}`)
+  const headers = peer.host === undefined ? {} : { host: peer.host }
+  const [response] = await once(get(peer.url + path, { headers }), 'response')
+  response.resume()
+  if (response.statusCode !== 200) throw new Error(`${peer.name} answered ${response.statusCode}`)
 }
 
 function print(text: string): void {

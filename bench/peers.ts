@@ -95,10 +95,10 @@ export async function startMiniflare(): Promise<Peer> {
     modulesRoot: folder,
     compatibilityDate: '2026-11-01',
     kvNamespaces: { KV: '0'.repeat(32) },
-    kvPersist: join(folder, 'kv'),
     resourcePersistencePath: folder,
   }
-  const script = `import { Miniflare } from 'miniflare'; await new Miniflare(${JSON.stringify(options)}).ready`
+  const script = `import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
+await new Miniflare(convertV4MiniflareOptions(${JSON.stringify(options)})).ready`
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
     cwd: root,
     stdio: ['ignore', 'ignore', 'inherit'],
