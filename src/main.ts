@@ -1,13 +1,11 @@
-import { createHash } from 'node:crypto'
-import { constants } from 'node:fs'
-import { access, chmod, lstat, mkdir, open, readFile, rename } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createBackplane, capabilityHeader } from '#backplane/server.ts'
 import { bindings } from '#bindings/index.ts'
 import type { Address, Config } from '#config'
 import type { Grant } from '#contract/backend.ts'
 import type { Binding } from '#contract/binding.ts'
+import { parseEnvironmentFile, printEnvironmentFile } from '#contract/environment-file.ts'
 import { messageOf, OperatorError } from '#contract/errors.ts'
 import type { BlobKey } from '#contract/ids.ts'
 import type { Ports } from '#contract/ports.ts'
@@ -20,6 +18,11 @@ import type { ServedBinding } from '#control/registry.ts'
 import { decideChange } from '#deploy/change.ts'
 import { openBlobs } from '#drivers/blob/fs/driver.ts'
 import { systemClock } from '#drivers/clock/system/driver.ts'
+import {
+  prepareDirectory,
+  socketDirectory,
+  writePrivateFile,
+} from '#drivers/directory/local/driver.ts'
 import { leaseDirectory } from '#drivers/lease/directory/driver.ts'
 import { jsonLog } from '#drivers/log/json/driver.ts'
 import { systemRandom } from '#drivers/random/system/driver.ts'
@@ -68,7 +71,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     await startCellHost({
       ...drivers,
       workerdPath,
-      runDirectory: await runDirectoryOf(config.dataDirectory),
+      runDirectory: await socketDirectory(config.dataDirectory),
       readModule: (key) => readModule(code, key),
       decide: decideChange,
       backplane: createBackplane({ serve: serveBy(served), log: drivers.log }),
@@ -90,20 +93,20 @@ export async function startServer(config: Config): Promise<RunningServer> {
     urlOf,
     publishRoutes: (table) => ingress.publishRoutes(table),
   })
-  const admin = await readAdminFile(config)
-  const { account, token } = await control.prepare(admin['CLOUDFLARE_API_TOKEN'])
+  const { account, token } = await control.prepare(await knownToken(config))
   const api = createApiListener((request) => control.fetch(request))
   stack.defer(() => api.close(0))
   visitorPort = await listen(ingress, '--listen', config.listen)
   const apiUrl = `${urlAt({ ...config.api, port: await listen(api, '--api', config.api) })}/client/v4`
   await control.start()
-  await writeAdminFile(config, {
+  const admin = {
     CLOUDFLARE_API_BASE_URL: apiUrl,
     CLOUDFLARE_API_TOKEN: token,
     CLOUDFLARE_ACCOUNT_ID: account,
     CLOUDFLARE_BASE_URL: apiUrl,
     WRANGLER_SEND_METRICS: 'false',
-  })
+  }
+  await writePrivateFile(adminPath(config), printEnvironmentFile(admin))
   api.ready()
   drivers.log.info('ready', { api: apiUrl, visitors: urlOf(config.domain) })
   const running = stack.move()
@@ -129,10 +132,8 @@ async function stopServer(server: {
   await server.running.disposeAsync()
 }
 
-type Drivers = Ports
-
 /** The drivers of the control plane. A binding's are its own: see `portsOf`. */
-async function openDrivers(config: Config, stack: AsyncDisposableStack): Promise<Drivers> {
+async function openDrivers(config: Config, stack: AsyncDisposableStack): Promise<Ports> {
   const { dataDirectory } = config
   await prepareDirectory(dataDirectory)
   stack.use(leaseDirectory(dataDirectory))
@@ -166,7 +167,7 @@ async function openSql(options: {
 /** Opens the live half of every binding that has one. */
 async function openBindings(
   config: Config,
-  drivers: Drivers,
+  drivers: Ports,
   stack: AsyncDisposableStack,
 ): Promise<readonly ServedBinding[]> {
   const served: ServedBinding[] = []
@@ -186,7 +187,7 @@ async function portsOf(
   { type, migrations }: Binding,
   from: {
     readonly config: Config
-    readonly drivers: Drivers
+    readonly drivers: Ports
     readonly stack: AsyncDisposableStack
   },
 ): Promise<Ports> {
@@ -230,65 +231,14 @@ async function readModule(blob: Blob, key: BlobKey): Promise<Uint8Array> {
   return await reader.bytes()
 }
 
-// ---- the data directory
-
-async function prepareDirectory(path: string): Promise<void> {
-  try {
-    await mkdir(path, { recursive: true, mode: 0o700 })
-    await access(path, constants.R_OK | constants.W_OK | constants.X_OK)
-  } catch (cause) {
-    throw new OperatorError(
-      `The data directory ${path} can't be written (${messageOf(cause)}). Name another with --data.`,
-      { cause },
-    )
-  }
-}
-
-/** The longest path below which a socket's name still fits in its address. */
-const longestRunDirectory = 80
-
-/**
- * Where sockets are: in the data directory, or, if its path is too long for that, in a folder of
- * this user's own under the system's temporary one, always the same for the same data.
- */
-async function runDirectoryOf(dataDirectory: string): Promise<string> {
-  const within = join(dataDirectory, 'run')
-  if (Buffer.byteLength(within) <= longestRunDirectory) return within
-  const uid = process.getuid?.() ?? 0
-  const hash = createHash('sha256').update(dataDirectory).digest('hex').slice(0, 16)
-  const path = join(tmpdir(), `bindery-${uid}-${hash}`)
-  await mkdir(path, { recursive: true, mode: 0o700 })
-  const found = await lstat(path)
-  // Anybody may make folders there: one that is not ours alone is not used.
-  if (!found.isDirectory() || found.uid !== uid || (found.mode & 0o077) !== 0) {
-    throw new OperatorError(`${path} belongs to somebody else. Choose a shorter path with --data.`)
-  }
-  return path
-}
-
 function adminPath({ dataDirectory }: Config): string {
   return join(dataDirectory, 'admin.env')
 }
 
-async function readAdminFile(config: Config): Promise<Readonly<Record<string, string>>> {
+/** The token that an earlier start gave out. */
+async function knownToken(config: Config): Promise<string | undefined> {
   const text = await readFile(adminPath(config), 'utf8').catch(() => '')
-  const lines = text.split('\n').map((line) => /^([A-Z_]+)=(.*)$/.exec(line))
-  return Object.fromEntries(lines.flatMap((match) => (match ? [[match[1], match[2]]] : [])))
-}
-
-/** All that a client needs: `set -a; . DIR/admin.env`. For the owner's eyes alone. */
-async function writeAdminFile(
-  config: Config,
-  values: Readonly<Record<string, string>>,
-): Promise<void> {
-  const path = adminPath(config)
-  const text = Object.entries(values).map(([name, value]) => `${name}=${value}\n`)
-  const temporary = `${path}.new`
-  await using file = await open(temporary, 'w', 0o600)
-  await file.writeFile(text.join(''))
-  await file.sync()
-  await chmod(temporary, 0o600)
-  await rename(temporary, path)
+  return parseEnvironmentFile(text)['CLOUDFLARE_API_TOKEN']
 }
 
 // ---- listening

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { type EnvironmentFile, parseEnvironmentFile } from '#contract/environment-file.ts'
 import { OperatorError } from '#contract/errors.ts'
 
 const envelope = z.object({
@@ -14,9 +15,9 @@ const callMs = 30_000
 /** The REST API of the server that runs on a data directory, with its admin token. */
 export class ApiClient {
   /** What `admin.env` says, for programs that are started with it. */
-  readonly environment: Readonly<Record<string, string>>
+  readonly environment: EnvironmentFile
 
-  constructor(environment: Readonly<Record<string, string>>) {
+  constructor(environment: EnvironmentFile) {
     this.environment = environment
   }
 
@@ -28,7 +29,7 @@ export class ApiClient {
         { cause },
       )
     })
-    return new ApiClient(parseEnvironment(text))
+    return new ApiClient(parseEnvironmentFile(text))
   }
 
   get account(): string {
@@ -60,9 +61,4 @@ export class ApiClient {
     if (!answer.success) throw new OperatorError(error?.message ?? `HTTP ${response.status}`)
     return answer.result
   }
-}
-
-function parseEnvironment(text: string): Record<string, string> {
-  const lines = text.split('\n').map((line) => /^([A-Z_]+)=(.*)$/.exec(line))
-  return Object.fromEntries(lines.flatMap((match) => (match ? [[match[1], match[2]]] : [])))
 }
