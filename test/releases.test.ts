@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { Wrangler } from '#test/clients.ts'
+import { call, deploy, namespace, placeOf } from '#test/deployer.ts'
+import { startLoad } from '#test/load.ts'
+import { startTestServer } from '#test/server.ts'
+
+// A release drops no request, and a change of bindings alone keeps the isolate.
+
+/** Answers with which release it is. */
+const answering = (release: number | string): string => `export default {
+  async fetch(request) {
+    await request.text()
+    return new Response(${JSON.stringify(String(release))})
+  },
+}`
+
+suite('releases', () => {
+  test('20 deploys by wrangler under 100 requests a second: none fails', async () => {
+    await using wrangler = new Wrangler('4.164')
+    await wrangler.start()
+    const { server } = wrangler
+    const release = async (n: number): Promise<void> => {
+      await wrangler.project('busy', {}, { 'index.js': answering(n) })
+      await wrangler.ok(['deploy'], { cwd: 'busy' })
+      assert.equal(await wrangler.visit('busy'), String(n), 'live when wrangler says so')
+    }
+    await release(0)
+    const load = startLoad({ port: server.visitorPort, host: 'busy.localhost', perSecond: 100 })
+    for (let n = 1; n <= 20; n++) await release(n)
+    const { sent, failures, bodies } = await load.stop()
+    assert.deepEqual(failures, [])
+    assert.ok(sent > 1_000, `${sent} requests`)
+    assert.equal(bodies.size, 21, 'every release was seen')
+  })
+
+  test('secrets, variables and namespaces change under load, and the isolate stays', async () => {
+    await using server = await startTestServer()
+    const place = placeOf(server)
+    const [first, second] = [await namespace(place, 'first'), await namespace(place, 'second')]
+    await call(place, 'PUT', `~/storage/kv/namespaces/${first}/bulk`, [{ key: 'k', value: 'one' }])
+    await call(place, 'PUT', `~/storage/kv/namespaces/${second}/bulk`, [{ key: 'k', value: 'two' }])
+    const code = `
+      import { env as imported } from 'cloudflare:workers'
+      let isolate
+      export default {
+        async fetch(request, env) {
+          await request.text()
+          isolate ??= crypto.randomUUID()
+          const kv = await env.KV.get('k')
+          return Response.json([isolate, env.V, imported.V, env.S ?? null, kv])
+        },
+      }`
+    const bindings = (text: string, id: string): readonly object[] => [
+      { type: 'plain_text', name: 'V', text },
+      { type: 'kv_namespace', name: 'KV', namespace_id: id },
+    ]
+    const ask = async (): Promise<unknown[]> => (await server.visit('w')).json() as never
+    await deploy(place, 'w', { code, bindings: bindings('a', first) })
+    const [isolate] = await ask()
+    const load = startLoad({ port: server.visitorPort, host: 'w.localhost', perSecond: 100 })
+    const seen: unknown[][] = []
+    const secret = (text: string): object => ({ name: 'S', type: 'secret_text', text })
+    await call(place, 'PUT', '~/workers/scripts/w/secrets', secret('s1'))
+    seen.push(await ask())
+    await deploy(place, 'w', { code, bindings: bindings('b', first) })
+    seen.push(await ask())
+    await deploy(place, 'w', { code, bindings: bindings('b', second) })
+    seen.push(await ask())
+    await call(place, 'PUT', '~/workers/scripts/w/secrets', secret('s2'))
+    seen.push(await ask())
+    await call(place, 'DELETE', '~/workers/scripts/w/secrets/S')
+    seen.push(await ask())
+    const { failures } = await load.stop()
+    assert.deepEqual(failures, [])
+    assert.deepEqual(seen, [
+      [isolate, 'a', 'a', 's1', 'one'],
+      [isolate, 'b', 'b', 's1', 'one'],
+      [isolate, 'b', 'b', 's1', 'two'],
+      [isolate, 'b', 'b', 's2', 'two'],
+      [isolate, 'b', 'b', null, 'two'],
+    ])
+  })
+
+  test('a release that does not start changes nothing', async () => {
+    await using server = await startTestServer()
+    const place = placeOf(server)
+    await deploy(place, 'w', { code: answering('good') })
+    const load = startLoad({ port: server.visitorPort, host: 'w.localhost', perSecond: 50 })
+    await assert.rejects(
+      deploy(place, 'w', { code: `export default {}; throw new Error('bad release')` }),
+      /bad release/,
+    )
+    const { failures, bodies } = await load.stop()
+    assert.deepEqual(failures, [])
+    assert.deepEqual([...bodies.keys()], ['good'])
+  })
+
+  test('SIGTERM lets streams end, and the next start has every Worker', async () => {
+    await using server = await startTestServer()
+    const place = placeOf(server)
+    const code = `export default { fetch() {
+      const { readable, writable } = new TransformStream()
+      const writer = writable.getWriter()
+      const encoder = new TextEncoder()
+      const write = async () => {
+        for (let n = 0; n < 10; n++) {
+          await writer.write(encoder.encode(n + ' '))
+          await scheduler.wait(100)
+        }
+        await writer.close()
+      }
+      write()
+      return new Response(readable)
+    } }`
+    await deploy(place, 'slow', { code })
+    const streams = Array.from({ length: 5 }, async () => (await server.visit('slow')).text())
+    await new Promise((resolve) => void setTimeout(resolve, 300))
+    await server.stop()
+    for (const text of await Promise.all(streams)) assert.equal(text, '0 1 2 3 4 5 6 7 8 9 ')
+    await server.restart()
+    assert.equal(await (await server.visit('slow')).text(), '0 1 2 3 4 5 6 7 8 9 ')
+  })
+})
