@@ -3,22 +3,34 @@ import { execFileSync, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { after, before, suite } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { type TestServer, withoutOurs } from '#test/server.ts'
+import { stripVTControlCharacters } from 'node:util'
+import type { z } from 'zod'
+import { startTestServer, type TestServer, withoutOurs } from '#test/server.ts'
 
 /** The wranglers that are held against Bindery, by version, and where each is installed. */
-export const wranglers = {
+const wranglers = {
   '4.164': 'node_modules/wrangler',
   '4.123': 'test/clients/node_modules/wrangler-4-123',
   '3.114': 'test/clients/node_modules/wrangler-3',
 } as const
 export type WranglerVersion = keyof typeof wranglers
 
-/** How a program ended. `all` is both its outputs, without colours. */
+/** What a wrangler has not: its tests skip it, and say so. */
+const missing: Readonly<Record<string, readonly WranglerVersion[]>> = {
+  'automatic provisioning': ['3.114'],
+  'props of service bindings': ['3.114'],
+  'kv namespace rename': ['3.114'],
+  'kv bulk get': ['3.114'],
+  'null in secret bulk': ['3.114'],
+  'null in versions secret bulk': ['3.114', '4.123'],
+}
+
+/** How a program ended. `all` is both its outputs. None has colours. */
 export type Ended = {
   readonly code: number | null
   readonly stdout: string
-  readonly stderr: string
   readonly all: string
 }
 
@@ -26,71 +38,128 @@ export type RunOptions = {
   /** A folder below the server's own; made if it is missing. */
   readonly cwd?: string
   readonly stdin?: string
-  readonly environment?: Readonly<Record<string, string>>
 }
 
 /** An unmodified wrangler, pointed at a server by its environment and by nothing else. */
-export interface Wrangler {
+export class Wrangler implements AsyncDisposable {
   readonly version: WranglerVersion
-  /** Runs it. However it ends, it resolves. */
-  run(args: readonly string[], options?: RunOptions): Promise<Ended>
-  /** Runs it, and fails the test if it does. */
-  ok(args: readonly string[], options?: RunOptions): Promise<Ended>
+  readonly #program: string
+  #server: TestServer | undefined
+
+  constructor(version: WranglerVersion) {
+    this.version = version
+    this.#program = join(root, wranglers[version], 'bin/wrangler.js')
+  }
+
+  /** Starts a server of its own for it. */
+  async start(): Promise<void> {
+    ensureInstalled(this.version)
+    this.#server = await startTestServer()
+  }
+
+  get server(): TestServer {
+    return this.#server ?? assert.fail('start it first')
+  }
+
+  /** Why a test of something that this version has not is skipped; `false` if it has it. */
+  lacks(feature: string): string | false {
+    const versions = missing[feature] ?? assert.fail(`no version lacks ${feature}`)
+    return versions.includes(this.version) && `wrangler ${this.version} has no ${feature}`
+  }
+
+  /** Runs it. However it ends, this resolves. */
+  async run(args: readonly string[], { cwd = '.', stdin = '' }: RunOptions = {}): Promise<Ended> {
+    const { folder, environment } = this.server
+    // Versions share no cache.
+    const home = join(folder, 'home')
+    await mkdir(join(folder, cwd), { recursive: true })
+    await mkdir(home, { recursive: true })
+    return runProgram([this.#program, ...args], {
+      cwd: join(folder, cwd),
+      stdin,
+      environment: {
+        ...withoutOurs(process.env),
+        ...environment,
+        HOME: home,
+        XDG_CONFIG_HOME: join(home, '.config'),
+        CI: '1',
+        NO_COLOR: '1',
+        WRANGLER_SEND_METRICS: 'false',
+        WRANGLER_HIDE_BANNER: 'true',
+      },
+    })
+  }
+
+  /** Runs it, and fails the test if it fails. */
+  async ok(args: readonly string[], options?: RunOptions): Promise<string> {
+    const ended = await this.run(args, options)
+    assert.equal(ended.code, 0, `wrangler ${args.join(' ')}\n${ended.all}`)
+    return ended.all
+  }
+
+  /** Runs it, and fails the test unless it fails and says so. */
+  async fails(args: readonly string[], why: RegExp, options?: RunOptions): Promise<void> {
+    const ended = await this.run(args, options)
+    assert.equal(ended.code, 1, `wrangler ${args.join(' ')}\n${ended.all}`)
+    assert.match(ended.all, why)
+  }
+
+  /** What a command prints as JSON. */
+  async json<Schema extends z.ZodType>(
+    schema: Schema,
+    args: readonly string[],
+    options?: RunOptions,
+  ): Promise<z.output<Schema>> {
+    const { code, stdout, all } = await this.run(args, options)
+    assert.equal(code, 0, `wrangler ${args.join(' ')}\n${all}`)
+    const start = stdout.search(/^[[{]/m)
+    assert.ok(start >= 0, `no JSON: ${all}`)
+    return schema.parse(JSON.parse(stdout.slice(start)))
+  }
+
+  /** Writes files of a project into a folder of its name. Objects are written as JSON. */
+  async project(
+    name: string,
+    config: object,
+    files: Readonly<Record<string, string | Uint8Array | object>>,
+  ): Promise<void> {
+    const base = { name, main: 'index.js', compatibility_date: '2026-11-01' }
+    const all = { ...files, 'wrangler.json': { ...base, ...config } }
+    for (const [file, content] of Object.entries(all)) {
+      const path = join(this.server.folder, name, file)
+      await mkdir(dirname(path), { recursive: true })
+      const isPlain = typeof content === 'string' || content instanceof Uint8Array
+      await writeFile(path, isPlain ? content : JSON.stringify(content, null, 2))
+    }
+  }
+
+  /** What a Worker answers. Fails the test unless that is 200. */
+  async visit(worker: string, path = '/'): Promise<string> {
+    const response = await this.server.visit(worker, path)
+    const text = await response.text()
+    assert.equal(response.status, 200, text)
+    return text
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#server?.[Symbol.asyncDispose]()
+  }
+}
+
+/** A suite for each of the wranglers, with a server for each. */
+export function withEachWrangler(title: string, define: (wrangler: Wrangler) => void): void {
+  for (const version of Object.keys(wranglers) as WranglerVersion[]) {
+    suite(`${title}, wrangler ${version}`, () => {
+      const wrangler = new Wrangler(version)
+      before(() => wrangler.start())
+      after(() => wrangler[Symbol.asyncDispose]())
+      define(wrangler)
+    })
+  }
 }
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const runMs = 60_000
-
-/** A wrangler of a version. It has a home of its own, so that versions share no cache. */
-export function wranglerOf(server: TestServer, version: WranglerVersion): Wrangler {
-  ensureInstalled(version)
-  const program = join(root, wranglers[version], 'bin/wrangler.js')
-  const home = join(server.folder, `home-${version}`)
-  const run: Wrangler['run'] = async (args, { cwd = '.', stdin = '', environment = {} } = {}) => {
-    const directory = join(server.folder, cwd)
-    await mkdir(directory, { recursive: true })
-    await mkdir(home, { recursive: true })
-    return runProgram([program, ...args], {
-      cwd: directory,
-      stdin,
-      environment: {
-        ...withoutOurs(process.env),
-        ...server.environment,
-        HOME: home,
-        XDG_CONFIG_HOME: join(home, '.config'),
-        CI: '1',
-        WRANGLER_SEND_METRICS: 'false',
-        WRANGLER_HIDE_BANNER: 'true',
-        NO_COLOR: '1',
-        NO_UPDATE_NOTIFIER: '1',
-        ...environment,
-      },
-    })
-  }
-  return {
-    version,
-    run,
-    async ok(args, options) {
-      const ended = await run(args, options)
-      assert.equal(ended.code, 0, `wrangler ${args.join(' ')}\n${ended.all}`)
-      return ended
-    },
-  }
-}
-
-/** Writes files below the server's folder. Objects are written as JSON. */
-export async function writeProject(
-  server: TestServer,
-  name: string,
-  files: Readonly<Record<string, string | Uint8Array | object>>,
-): Promise<void> {
-  for (const [file, content] of Object.entries(files)) {
-    const path = join(server.folder, name, file)
-    await mkdir(dirname(path), { recursive: true })
-    const isPlain = typeof content === 'string' || content instanceof Uint8Array
-    await writeFile(path, isPlain ? content : JSON.stringify(content, null, 2))
-  }
-}
 
 /** `npm test` installs the older wranglers before the tests run; a test run by hand does here. */
 function ensureInstalled(version: WranglerVersion): void {
@@ -122,7 +191,8 @@ function runProgram(
   child.stdin.on('error', () => undefined).end(stdin)
   const { promise, resolve, reject } = Promise.withResolvers<Ended>()
   child.on('error', reject).on('close', (code) => {
-    resolve({ code, ...output, all: output.stdout + output.stderr })
+    const [stdout, stderr] = [output.stdout, output.stderr].map(stripVTControlCharacters)
+    resolve({ code, stdout: stdout ?? '', all: `${stdout}${stderr}` })
   })
   return promise
 }
