@@ -16,7 +16,9 @@ const deployMs = 120_000
 
 /** `bindery start`: serves, and deploys the example with the unmodified wrangler. */
 export async function start(args: readonly string[]): Promise<void> {
-  const server = await startServer(readConfig(args, process.env))
+  // A person looks at this: what goes well needs no lines of JSON.
+  const config = readConfig(args, { BINDERY_LOG_LEVEL: 'warn', ...process.env })
+  const server = await startServer(config)
   try {
     await deployTour(server)
     process.stdout.write(`\n  The tour  ${server.visitorUrl('tour')}\n`)
