@@ -1,6 +1,7 @@
-import { join } from 'node:path'
-// What the npm scripts do: `node scripts/run.mjs start | serve | test | bench [arguments]`.
+// What the npm scripts do: `node scripts/run.mjs start | serve | test | soak | bench [arguments]`.
 // Plain JavaScript for Node 18 and later: see install.mjs.
+
+import { join } from 'node:path'
 import { globSync } from './glob.mjs'
 import { ensureInstalled, root, runNode, runTool } from './install.mjs'
 
@@ -13,6 +14,11 @@ const tasks = {
   test: async () => {
     await ensureInstalled(join(root, 'test/clients'))
     return (await check()) || (await test(rest))
+  },
+  // The same tests as in `npm test`, for longer.
+  soak: async () => {
+    process.env.BINDERY_TEST_KILLS ??= '200'
+    return test(['test/crash.test.ts'], { timeoutMs: 3_600_000 })
   },
 }
 
@@ -35,7 +41,8 @@ async function check() {
 }
 
 /** Runs the given test files, or all. Two at a time: many start processes of their own. */
-function test(files) {
+function test(files, { timeoutMs = 240_000 } = {}) {
   const all = files.length > 0 ? files : globSync(root, ['src', 'test'], /\.test\.ts$/)
-  return runNode(['--test', '--test-concurrency=2', '--test-timeout=240000', ...all], { cwd: root })
+  const args = ['--test', '--test-concurrency=2', `--test-timeout=${timeoutMs}`, ...all]
+  return runNode(args, { cwd: root })
 }

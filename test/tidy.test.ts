@@ -140,6 +140,31 @@ suite('the plan of the house', () => {
     }
   })
 
+  test('a page names tests that there are', () => {
+    const pages = globSync('{*.md,src/bindings/*/README.md,bench/*.md}', { cwd: root })
+    const wrong = pages.flatMap((page) => {
+      const text = readFileSync(join(root, page), 'utf8')
+      const named = [...text.matchAll(/`([\w./-]+\.test\.ts)`/g)].map((match) => match[1] ?? '')
+      const isThere = (name: string): boolean =>
+        existsSync(join(root, name.includes('/') ? '' : dirname(page), name))
+      // In HACKING.md a bare name is any binding's.
+      const checked = named.filter((name) => name.includes('/') || page.startsWith('src/'))
+      return checked.filter((name) => !isThere(name)).map((name) => `${page} names ${name}`)
+    })
+    assert.deepEqual(wrong, [])
+  })
+
+  test('the README has a row for each binding folder, and says that it works', () => {
+    const readme = readFileSync(join(root, 'README.md'), 'utf8')
+    const works = [...readme.matchAll(/\*\*works\*\*.*\(src\/bindings\/([a-z-]+)\/README\.md\)/g)]
+    assert.deepEqual(
+      works.map((match) => match[1]).toSorted(),
+      globSync('src/bindings/*/', { cwd: root })
+        .map((folder) => folder.split('/')[2])
+        .toSorted(),
+    )
+  })
+
   test('wiring is pure', () => {
     const wrong = production
       .filter((file) => /bindings\/[^/]+\/wiring\.ts$|^src\/deploy\//.test(file))
