@@ -31,6 +31,10 @@ export function createApp(options: AppOptions): (request: Request) => Promise<Re
   const app = new Hono<Environment>({ strict: false })
   app.use(`${base}/*`, async (c, next) => {
     c.set('token', await options.tokens.authenticate(c.req.raw.headers))
+    // To remove a secret named ".." clients send `DELETE …/<worker>/`: not for the Worker itself.
+    if (c.req.method === 'DELETE' && c.req.path.endsWith('/')) {
+      throw routeNotFound(pathOf(c.req.raw))
+    }
     await next()
   })
   for (const { method, path, permission, run } of options.routes) {

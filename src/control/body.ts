@@ -1,11 +1,14 @@
+import { Buffer } from 'node:buffer'
 import type { z } from 'zod'
+import { messageOf } from '#contract/errors.ts'
 import { uploadUnreadable, scriptTooLarge } from '#deploy/errors.ts'
 import { parseJson } from '#deploy/json-text.ts'
 import { uploadBytes } from '#deploy/limits.ts'
 import { reasonOf } from '#deploy/metadata.ts'
 import type { Part } from '#deploy/upload.ts'
 import { bodyInvalid, bodyTooLarge } from './errors.ts'
-import { jsonBytes } from './limits.ts'
+import { discardedBytes, jsonBytes } from './limits.ts'
+import { boundaryOf, readMultipart } from './multipart.ts'
 
 // Bodies of requests. Each is read up to its limit and not a byte further.
 
@@ -28,8 +31,8 @@ export function parseBody<Schema extends z.ZodType>(
   let value: unknown
   try {
     value = parseJson(text)
-  } catch {
-    throw bodyInvalid('it is not valid JSON')
+  } catch (error) {
+    throw bodyInvalid(`it is not valid JSON (${messageOf(error)})`)
   }
   const parsed = schema.safeParse(value)
   if (!parsed.success) throw bodyInvalid(reasonOf(parsed.error))
@@ -42,39 +45,23 @@ export function parseBody<Schema extends z.ZodType>(
  */
 export async function readForm(request: Request): Promise<readonly Part[]> {
   const bytes = await readBounded(request, uploadBytes, scriptTooLarge)
-  const type = formTypeOf(request, bytes)
-  if (type === undefined) return bareScript(bytes)
-  let form: FormData
-  try {
-    form = await new Response(bytes, { headers: { 'content-type': type } }).formData()
-  } catch {
-    throw uploadUnreadable('it is not a valid multipart form')
+  const type = request.headers.get('content-type') ?? ''
+  const isForm = /^multipart\/form-data\b/i.test(type)
+  const boundary = isForm ? boundaryOf(type) : boundaryIn(bytes)
+  if (!isForm && boundary === undefined) {
+    if (/^(application|text)\/javascript\b/i.test(type)) return bareScript(bytes)
+    throw uploadUnreadable('it is neither a multipart form nor JavaScript')
   }
-  const parts: Part[] = []
-  for (const [name, value] of form) {
-    parts.push(
-      typeof value === 'string'
-        ? { name, type: '', bytes: new TextEncoder().encode(value) }
-        : {
-            name,
-            filename: value.name,
-            type: value.type,
-            bytes: new Uint8Array(await value.arrayBuffer()),
-          },
-    )
-  }
+  if (boundary === undefined) throw uploadUnreadable('its content type names no boundary')
+  const parts = readMultipart(bytes, boundary)
+  if (!parts) throw uploadUnreadable('it is not a valid multipart form')
   return parts
 }
 
-/** The content type to read a body as; nothing if it is no form. */
-function formTypeOf(request: Request, bytes: Uint8Array): string | undefined {
-  const declared = request.headers.get('content-type') ?? ''
-  if (/^multipart\/form-data\b/i.test(declared)) return declared
+/** The boundary of a form that does not say it is one. */
+function boundaryIn(bytes: Uint8Array): string | undefined {
   const head = new TextDecoder('latin1').decode(bytes.subarray(0, 300))
-  const boundary = /^--([^\r\n]{1,70})\r\ncontent-disposition: form-data/i.exec(head)?.[1]
-  if (boundary !== undefined) return `multipart/form-data; boundary="${boundary}"`
-  if (/^(application|text)\/javascript\b/i.test(declared)) return undefined
-  throw uploadUnreadable('it is neither a multipart form nor JavaScript')
+  return /^--([^\r\n]{1,70})\r\ncontent-disposition: form-data/i.exec(head)?.[1]
 }
 
 function bareScript(bytes: Uint8Array): readonly Part[] {
@@ -89,22 +76,20 @@ async function readBounded(
   request: Request,
   limit: number,
   tooLarge: () => Error,
-): Promise<Uint8Array<ArrayBuffer>> {
+): Promise<Uint8Array> {
   if (Number(request.headers.get('content-length') ?? 0) > limit) throw tooLarge()
   const chunks: Uint8Array[] = []
   let size = 0
-  if (request.body) {
-    for await (const chunk of request.body) {
+  try {
+    for await (const chunk of request.body ?? []) {
       size += chunk.byteLength
-      if (size > limit) throw tooLarge()
-      chunks.push(chunk)
+      if (size <= limit) chunks.push(chunk)
+      // What is dropped here costs nothing, and the connection can be used again.
+      else if (size > limit + discardedBytes) break
     }
+  } catch {
+    throw bodyInvalid('it ended early')
   }
-  const bytes = new Uint8Array(size)
-  let at = 0
-  for (const chunk of chunks) {
-    bytes.set(chunk, at)
-    at += chunk.byteLength
-  }
-  return bytes
+  if (size > limit) throw tooLarge()
+  return Buffer.concat(chunks, size)
 }

@@ -3,6 +3,9 @@
 /** Bytes of a body that is JSON. */
 export const jsonBytes = 1024 * 1024
 
+/** Bytes of a body beyond its limit that are read and dropped, so that its sender hears why. */
+export const discardedBytes = 16 * 1024 * 1024
+
 /** Accounts, tokens (revoked ones included) of a server. */
 export const accounts = 10_000
 export const tokens = 10_000

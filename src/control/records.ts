@@ -39,7 +39,7 @@ export const workerSettings = z
     tags: z.array(z.string()).nullable().default([]),
     logpush: z.boolean().default(false),
     tail_consumers: z.array(jsonValue).nullable().default([]),
-    observability: jsonValue.default({ enabled: false }),
+    observability: z.record(z.string(), jsonValue).default({ enabled: false }),
   })
   .catchall(jsonValue)
 export type WorkerSettings = Readonly<z.output<typeof workerSettings>>

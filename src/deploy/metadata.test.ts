@@ -92,7 +92,11 @@ suite('metadata: read', () => {
     ],
     ['an annotation that is no text', { annotations: { 'workers/x': 1 } }, 'annotations.workers/x'],
     ['tags that are text', { tags: 'a' }, 'tags'],
-    ['an infinite number', { limits: { cpu_ms: -Infinity } }, 'limits'],
+    ['an infinite number', { limits: { cpu_ms: -Infinity } }, 'limits.cpu_ms'],
+    ['limits that are text', { limits: 'none' }, 'limits'],
+    ['logpush that is text', { logpush: 'true' }, 'logpush'],
+    ['tail consumers that are text', { tail_consumers: 'a' }, 'tail_consumers'],
+    ['observability that is a number', { observability: 7 }, 'observability'],
   ]
   for (const [title, value, at] of refused) {
     test(`refused: ${title}`, () => {

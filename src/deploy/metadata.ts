@@ -11,6 +11,8 @@ export const anyEntry: z.ZodType<Entry> = z
   .object({ type: z.string().min(1).max(100), name: bindingName })
   .catchall(jsonValue)
 
+const jsonObject = z.record(z.string(), jsonValue)
+
 const annotations = z
   .object({
     'workers/tag': z.string().max(limits.tagLength).exactOptional(),
@@ -33,6 +35,10 @@ export const metadataSchema = z
     migrations: jsonValue.exactOptional(),
     annotations: annotations.exactOptional(),
     tags: z.array(text).max(100).nullable().exactOptional(),
+    logpush: z.boolean().exactOptional(),
+    tail_consumers: z.array(jsonValue).nullable().exactOptional(),
+    observability: jsonObject.exactOptional(),
+    limits: jsonObject.exactOptional(),
     assets: jsonValue.exactOptional(),
     exports: jsonValue.exactOptional(),
   })

@@ -169,7 +169,7 @@ suite('upload forms: refused', () => {
     [
       'metadata that nests too deeply',
       [field('metadata', `{"a":${'['.repeat(100)}${']'.repeat(100)}}`), main],
-      /it is not valid JSON/,
+      /it is not valid JSON \(nested too deeply\)/,
     ],
     ['metadata of a wrong shape', [metadata([]), main], /expected object/],
     ['no main module named', [metadata({}), main], /must name a "main_module" or a "body_part"/],
@@ -194,6 +194,8 @@ suite('upload forms: refused', () => {
     ],
     ['a module without a name', [modules, main, file('files', '', { filename: '' })], /1 to 512/],
     ['a NUL in a name', [modules, main, file('a\0b', '')], /1 to 512/],
+    ['a name with ".."', [modules, main, file('a/../../b', '')], /relative path without "\.\."/],
+    ['an absolute name', [modules, main, file('/a', '')], /relative path without "\.\."/],
     ['a name too long', [modules, main, file(`${long}a`, '')], /1 to 512/],
     [
       'a main module that is text',

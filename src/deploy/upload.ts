@@ -1,4 +1,5 @@
 import type { ModuleType } from '#contract/cell.ts'
+import { messageOf } from '#contract/errors.ts'
 import * as errors from './errors.ts'
 import { parseJson } from './json-text.ts'
 import * as limits from './limits.ts'
@@ -68,8 +69,8 @@ function metadataOf(parts: readonly Part[]): Metadata {
 function jsonOf(text: string): unknown {
   try {
     return parseJson(text)
-  } catch {
-    throw errors.metadataUnreadable('it is not valid JSON')
+  } catch (error) {
+    throw errors.metadataUnreadable(`it is not valid JSON (${messageOf(error)})`)
   }
 }
 
@@ -105,6 +106,11 @@ function checkName(name: string): void {
   if (name === '' || name.length > limits.moduleNameLength || name.includes('\0')) {
     throw errors.uploadInvalid(
       `A module needs a name of 1 to ${limits.moduleNameLength} characters.`,
+    )
+  }
+  if (name.startsWith('/') || name.split('/').includes('..')) {
+    throw errors.uploadInvalid(
+      `The name of the module "${name}" must be a relative path without "..".`,
     )
   }
 }
