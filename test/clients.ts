@@ -82,6 +82,10 @@ export class Wrangler implements AsyncDisposable {
         ...environment,
         HOME: home,
         XDG_CONFIG_HOME: join(home, '.config'),
+        // Nothing but the server is asked: not even whether there is a newer wrangler.
+        npm_config_registry: 'http://127.0.0.1:9/',
+        // Compiling wrangler is most of what a run costs.
+        NODE_COMPILE_CACHE: join(folder, 'compiled'),
         CI: '1',
         NO_COLOR: '1',
         WRANGLER_SEND_METRICS: 'false',
