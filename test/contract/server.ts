@@ -66,7 +66,7 @@ export async function serveInProcess(): Promise<Served> {
         method,
         headers: {
           authorization: `Bearer ${token}`,
-        connection: 'close',
+          connection: 'close',
           ...(json !== undefined && { 'content-type': 'application/json' }),
           ...headers,
         },
