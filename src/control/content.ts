@@ -35,14 +35,13 @@ export async function contentOf(version: Version, blob: Blobs): Promise<Response
   return new Response(form, { headers })
 }
 
-/** The modules of a version as the parts of an upload. */
-export async function partsOf(version: Version, blob: Blobs): Promise<readonly Part[]> {
+/** The modules of a version as the newer API shows them: in JSON, their bytes in Base64. */
+export async function modulesAsJson(version: Version, blob: Blobs): Promise<readonly object[]> {
   return Promise.all(
     version.modules.map(async (module) => ({
       name: module.name,
-      filename: module.name,
-      type: contentTypes[module.type],
-      bytes: await bytesOf(blob, module),
+      content_type: contentTypes[module.type],
+      content_base64: Buffer.from(await bytesOf(blob, module)).toString('base64'),
     })),
   )
 }
@@ -53,7 +52,7 @@ async function bytesOf(blob: Blobs, module: Module): Promise<Uint8Array<ArrayBuf
   return new Uint8Array(await reader.bytes())
 }
 
-/** Modules as the newer API sends them: in JSON, their bytes in Base64. */
+/** The other way round: a part of an upload. */
 export function partOfJson(module: {
   readonly name: string
   readonly content_type: string

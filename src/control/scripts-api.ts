@@ -3,6 +3,7 @@ import { jsonValue } from '#contract/binding.ts'
 import { succeed } from '#contract/envelope.ts'
 import { workerName } from '#contract/ids.ts'
 import type { Blob } from '#contract/ports/blob.ts'
+import { readMetadata } from '#deploy/metadata.ts'
 import { readUpload } from '#deploy/upload.ts'
 import { readForm, readJson } from './body.ts'
 import { type AccountCall, keyOf, type Route } from './call.ts'
@@ -10,7 +11,7 @@ import { contentOf } from './content.ts'
 import { noVersions, workerNameInvalid } from './errors.ts'
 import type { Version } from './records.ts'
 import type { Registry } from './registry.ts'
-import { settingsBody, workerLevelOf } from './settings.ts'
+import { settingsBody, typesOf, workerLevelOf } from './settings.ts'
 import { shownScript, shownScriptSettings, shownSettings } from './views.ts'
 import type { WorkerKey, WorkerStore } from './worker-store.ts'
 import type { Workers } from './workers.ts'
@@ -38,12 +39,14 @@ export function scriptRoutes(options: WorkersApiOptions): readonly AccountRoute[
     { method: 'PUT', path: one, permission: 'write', run: upload(options) },
     { method: 'DELETE', path: one, permission: 'write', run: remove(options) },
     { method: 'GET', path: `${one}/content/v2`, permission: 'read', run: content(options) },
+    { method: 'PUT', path: `${one}/content`, permission: 'write', run: setContent(options) },
     { method: 'GET', path: `${one}/settings`, permission: 'read', run: settings(options) },
     { method: 'PATCH', path: `${one}/settings`, permission: 'write', run: setSettings(options) },
     { method: 'GET', path: `${one}/script-settings`, permission: 'read', run: own(options) },
     { method: 'PATCH', path: `${one}/script-settings`, permission: 'write', run: setOwn(options) },
     { method: 'GET', path: `${one}/subdomain`, permission: 'read', run: subdomain(options) },
     { method: 'POST', path: `${one}/subdomain`, permission: 'write', run: setSubdomain(options) },
+    { method: 'DELETE', path: `${one}/subdomain`, permission: 'write', run: leave(options) },
     { method: 'GET', path: `${one}/references`, permission: 'read', run: references(options) },
     // Cron triggers are not here yet, so there are none.
     { method: 'GET', path: `${one}/schedules`, permission: 'read', run: noSchedules(options) },
@@ -98,6 +101,32 @@ export function content(options: WorkersApiOptions): Run {
         : await options.workers.version(keyOf(call), asked)
     if (!version) throw noVersions()
     return contentOf(version, options.blob)
+  }
+}
+
+/** Other code with the bindings and settings of the newest version. */
+function setContent(options: WorkersApiOptions): Run {
+  return async (call) => {
+    const latest = await latestOf(options, call)
+    if (!latest) throw noVersions()
+    const form = readUpload(await readForm(call.request))
+    const { compatibilityDate: date, compatibilityFlags: flags } = latest
+    const { limits, placement } = latest.metadata
+    const metadata = readMetadata({
+      ...(limits !== undefined && { limits }),
+      ...(placement !== undefined && { placement }),
+      ...(date !== undefined && { compatibility_date: date }),
+      compatibility_flags: flags,
+      keep_bindings: typesOf(latest),
+    })
+    const change = {
+      key: keyOf(call),
+      author: call.author,
+      annotations: { 'workers/triggered_by': 'upload' },
+    }
+    const how = { isDeployed: true, isStrict: false }
+    const { worker, version } = await options.workers.upload(change, { ...form, metadata }, how)
+    return succeed(shownScript(worker, version))
   }
 }
 
@@ -177,6 +206,13 @@ export function setSubdomain({ workers }: WorkersApiOptions): Run {
       ...(hasPreviews !== undefined && { hasPreviews }),
     })
     return succeed({ enabled: worker.isOnSubdomain, previews_enabled: worker.hasPreviews })
+  }
+}
+
+function leave({ workers }: WorkersApiOptions): Run {
+  return async (call) => {
+    await workers.configure(keyOf(call), { isOnSubdomain: false, hasPreviews: false })
+    return succeed({ enabled: false, previews_enabled: false })
   }
 }
 

@@ -9,7 +9,7 @@ import * as limits from './limits.ts'
 import type { Version } from './records.ts'
 import { latestOf, type WorkersApiOptions } from './scripts-api.ts'
 import { typesOf } from './settings.ts'
-import { shownVersion } from './views.ts'
+import { shownWorkerVersion } from './views.ts'
 import type { Amended, Change } from './workers.ts'
 
 type AccountRoute = Route<AccountCall>
@@ -105,7 +105,7 @@ function patchLatest({ workers, registry }: WorkersApiOptions): Run {
       { ...change, annotations: { ...annotations, ...change.annotations } },
       (previous) => ({ entries: set, keep: typesOf(previous), dropped: removed }),
     )
-    return succeed(shownVersion(version, registry))
+    return succeed(shownWorkerVersion(version, registry))
   }
 }
 

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { type Entry, jsonValue } from '#contract/binding.ts'
 import type { Json } from '#contract/json.ts'
-import { anyEntry, reasonOf } from '#deploy/metadata.ts'
+import { anyEntry, reasonOf, unflatten } from '#deploy/metadata.ts'
 import { parseBody, readForm, readJson } from './body.ts'
 import { bodyInvalid } from './errors.ts'
 import { type Version, workerSettings } from './records.ts'
@@ -59,13 +59,15 @@ export function typesOf(version: Version): readonly string[] {
   return version.bindings.map(({ type }) => type)
 }
 
-/** The part of some settings that belongs to no version. Throws `bodyInvalid`. */
+/** The part of some settings that belongs to no version, as far as it is there. Throws `bodyInvalid`. */
 export function workerLevelOf(
   body: Readonly<Record<string, unknown>>,
 ): Readonly<Record<string, Json>> {
-  const parsed = workerSettings.partial().safeParse(pick(body, ownNames))
+  const given = pick(body, ownNames)
+  const parsed = workerSettings.safeParse(given)
   if (!parsed.success) throw bodyInvalid(reasonOf(parsed.error))
-  return pick(parsed.data, ownNames)
+  // What was not given has its default there, and is not to be changed.
+  return pick(parsed.data, Object.keys(given))
 }
 
 /** wrangler 3 sends what is to stay as a type and a name alone. */
@@ -75,10 +77,15 @@ function inheritedIfBare(entry: Entry, latest: Version): Entry {
   return isBare && known?.type === entry.type ? { type: 'inherit', name: entry.name } : entry
 }
 
+/** The field `settings`, or, of version 7 of the SDK, fields named `settings[bindings][][type]` ... */
 async function fieldOf(request: Request): Promise<z.output<typeof versioned>> {
-  const part = (await readForm(request)).find(({ name }) => name === 'settings')
-  if (!part) throw bodyInvalid('the form has no field "settings"')
-  return parseBody(new TextDecoder().decode(part.bytes), versioned)
+  const fields = (await readForm(request))
+    .filter(({ name }) => name === 'settings' || name.startsWith('settings['))
+    .map(({ name, bytes }) => [name, new TextDecoder().decode(bytes)] as const)
+  const [first] = fields
+  if (!first) throw bodyInvalid('the form has no field "settings"')
+  const [name, text] = first
+  return parseBody(name === 'settings' ? text : JSON.stringify(unflatten(fields)), versioned)
 }
 
 function pick(

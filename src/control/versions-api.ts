@@ -58,7 +58,7 @@ function upload({ workers, registry }: WorkersApiOptions): Run {
   }
 }
 
-export function view({ workers, registry }: WorkersApiOptions): Run {
+function view({ workers, registry }: WorkersApiOptions): Run {
   return async (call) => {
     await workers.get(keyOf(call))
     return succeed(

@@ -38,6 +38,28 @@ export function shownVersion(version: Version, registry: Registry): Shown {
   }
 }
 
+/** A version as the newer half of the API shows one: flat, and without its modules. */
+export function shownWorkerVersion(version: Version, registry: Registry): Shown {
+  const { id, number, createdAt, source, authorId, authorEmail, metadata } = version
+  return {
+    id,
+    number,
+    created_on: createdAt,
+    source,
+    author_id: authorId,
+    author_email: authorEmail,
+    annotations: version.annotations,
+    urls: [],
+    main_module: version.mainModule,
+    bindings: version.bindings.map((stored) => registry.reveal(stored)),
+    ...compatibilityOf(version),
+    ...(metadata['limits'] !== undefined && { limits: metadata['limits'] }),
+    ...(metadata['placement'] !== undefined && { placement: metadata['placement'] }),
+    usage_model: 'standard',
+    startup_time_ms: version.startupTimeMs,
+  }
+}
+
 export function shownDeployment(deployment: Deployment): Shown {
   return {
     id: deployment.id,

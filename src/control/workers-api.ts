@@ -6,13 +6,13 @@ import { uploadBytes } from '#deploy/limits.ts'
 import { readUpload } from '#deploy/upload.ts'
 import { readJson } from './body.ts'
 import { type AccountCall, keyOf, type Route } from './call.ts'
-import { partOfJson } from './content.ts'
+import { modulesAsJson, partOfJson } from './content.ts'
+import { noVersions } from './errors.ts'
 import * as limits from './limits.ts'
-import type { Worker } from './records.ts'
-import { remove, type WorkersApiOptions } from './scripts-api.ts'
+import { type Worker, workerSettings } from './records.ts'
+import { latestOf, remove, type WorkersApiOptions } from './scripts-api.ts'
 import { workerLevelOf } from './settings.ts'
-import { view } from './versions-api.ts'
-import { shownVersion, shownWorker } from './views.ts'
+import { shownWorker, shownWorkerVersion } from './views.ts'
 
 type AccountRoute = Route<AccountCall>
 type Run = AccountRoute['run']
@@ -32,11 +32,16 @@ export function workerRoutes(options: WorkersApiOptions): readonly AccountRoute[
     { method: 'POST', path: root, permission: 'write', run: create(options) },
     { method: 'GET', path: one, permission: 'read', run: named(get(options)) },
     { method: 'PATCH', path: one, permission: 'write', run: named(configure(options)) },
-    { method: 'PUT', path: one, permission: 'write', run: named(configure(options)) },
+    { method: 'PUT', path: one, permission: 'write', run: named(replace(options)) },
     { method: 'DELETE', path: one, permission: 'write', run: named(remove(options)) },
     { method: 'GET', path: versions, permission: 'read', run: named(listVersions(options)) },
     { method: 'POST', path: versions, permission: 'write', run: named(upload(options)) },
-    { method: 'GET', path: `${versions}/:version`, permission: 'read', run: named(view(options)) },
+    {
+      method: 'GET',
+      path: `${versions}/:version`,
+      permission: 'read',
+      run: named(getVersion(options)),
+    },
   ]
 }
 
@@ -100,6 +105,20 @@ function configure(options: WorkersApiOptions): Run {
   }
 }
 
+/** What is not said is as in a new Worker. */
+function replace(options: WorkersApiOptions): Run {
+  return async (call) => {
+    const changed = changedBy(await readJson(call.request, workerBody))
+    const worker = await options.workers.configure(keyOf(call), {
+      isOnSubdomain: false,
+      hasPreviews: false,
+      ...changed,
+      settings: workerSettings.parse(changed.settings),
+    })
+    return succeed(await shown(options, worker))
+  }
+}
+
 function changedBy({ subdomain = {}, ...settings }: z.output<typeof workerBody>) {
   const { enabled, previews_enabled: previews } = subdomain
   return {
@@ -115,8 +134,25 @@ function listVersions({ workers, store, registry }: WorkersApiOptions): Run {
     const query = pageQuery(call.url, { perPage: 10, most: limits.versionsPerWorker })
     const range = { offset: query.offset, limit: query.perPage }
     const { items, total } = await store.versions(keyOf(call), range)
-    const rows = items.map((version) => shownVersion(version, registry))
+    const rows = items.map((version) => shownWorkerVersion(version, registry))
     return succeed(rows, pageInfo(query, rows.length, total))
+  }
+}
+
+/** `versions/latest` is the newest one. `?include=modules` shows the code as well. */
+function getVersion(options: WorkersApiOptions): Run {
+  return async (call) => {
+    const asked = call.param('version')
+    const version =
+      asked === 'latest'
+        ? await latestOf(options, call)
+        : await options.workers.version(keyOf(call), asked)
+    if (!version) throw noVersions()
+    const isWhole = call.url.searchParams.get('include') === 'modules'
+    return succeed({
+      ...shownWorkerVersion(version, options.registry),
+      ...(isWhole && { modules: await modulesAsJson(version, options.blob) }),
+    })
   }
 }
 
@@ -151,6 +187,6 @@ function upload({ workers, registry }: WorkersApiOptions): Run {
     }
     const isDeployed = call.url.searchParams.get('deploy') === 'true'
     const { version } = await workers.upload(change, form, { isDeployed, isStrict: false })
-    return succeed(shownVersion(version, registry))
+    return succeed(shownWorkerVersion(version, registry))
   }
 }
