@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
-import type { Sent } from '#test/contract/server.ts'
+import { z } from 'zod'
+import type { Answer, Sent } from '#test/contract/server.ts'
 import { code, form, metadata, module, serveSteady, type Steady } from '#test/contract/steady.ts'
 
 // Uploads that are wrong: each is refused with a sentence, and nothing of it stays.
@@ -379,7 +380,6 @@ suite('uploads that are refused', () => {
   })
 })
 
-function idOf({ envelope }: Awaited<ReturnType<Steady['call']>>): unknown {
-  const result = envelope?.result
-  return typeof result === 'object' && result && 'id' in result ? result.id : assert.fail()
+function idOf({ envelope }: Answer): string {
+  return z.object({ id: z.string() }).parse(envelope?.result).id
 }

@@ -32,9 +32,8 @@ export function createApp(options: AppOptions): (request: Request) => Promise<Re
   app.use(`${base}/*`, async (c, next) => {
     c.set('token', await options.tokens.authenticate(c.req.raw.headers))
     // To remove a secret named ".." clients send `DELETE …/<worker>/`: not for the Worker itself.
-    if (c.req.method === 'DELETE' && c.req.path.endsWith('/')) {
-      throw routeNotFound(pathOf(c.req.raw))
-    }
+    const path = pathOf(c.req.raw)
+    if (c.req.method === 'DELETE' && path.endsWith('/')) throw routeNotFound(path)
     await next()
   })
   for (const { method, path, permission, run } of options.routes) {

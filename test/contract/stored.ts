@@ -30,7 +30,10 @@ function rowsOf(path: string): Readonly<Record<string, unknown>> {
   return Object.fromEntries(
     tables.map(({ name }) => [
       name,
-      database.prepare(`SELECT * FROM "${name}"`).all().map(lasting),
+      database
+        .prepare(`SELECT * FROM "${String(name)}"`)
+        .all()
+        .map(lasting),
     ]),
   )
 }
