@@ -256,6 +256,27 @@ withEachWrangler('deploy', (wrangler) => {
     assert.deepEqual(JSON.parse(await wrangler.visit('place-staging')), { WHERE: 'staging' })
   })
 
+  test('workers_dev says whether a Worker has a host', async () => {
+    await wrangler.project('hidden', { workers_dev: false }, { 'index.js': says('found') })
+    await wrangler.ok(['deploy'], { cwd: 'hidden' })
+    assert.equal((await wrangler.server.visit('hidden')).status, 404)
+    await wrangler.project('hidden', { workers_dev: true }, {})
+    await wrangler.ok(['deploy'], { cwd: 'hidden' })
+    assert.equal(await wrangler.visit('hidden'), 'found')
+  })
+
+  test('a deployed Worker is downloaded, and the copy deployed', async (t) => {
+    const lacks = wrangler.lacks('init --from-dash without npm')
+    if (lacks) return t.skip(lacks)
+    const config = { vars: { TEXT: 'of the original' } }
+    await wrangler.project('original', config, { 'index.js': showEnv })
+    await wrangler.ok(['deploy'], { cwd: 'original' })
+    const options = ['--from-dash', 'original', '--yes', '--no-delegate-c3']
+    await wrangler.ok(['init', ...options], { cwd: 'copies' })
+    await wrangler.ok(['deploy', '--name', 'copy'], { cwd: 'copies/original' })
+    return assert.deepEqual(JSON.parse(await wrangler.visit('copy')), config.vars)
+  })
+
   test('a deleted Worker is gone, also when others are bound to it', async () => {
     const config = { services: [{ binding: 'OTHER', service: 'leaving' }] }
     await wrangler.project('leaving', {}, { 'index.js': says('still here') })
