@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { z } from 'zod'
-import { callApi } from '#test/call.ts'
 import { withEachWrangler } from '#test/clients.ts'
+import { call, placeOf } from '#test/deployer.ts'
 
 // Deploying, with the unmodified wranglers that projects pin: what they say, and what visitors see.
 
@@ -53,7 +53,7 @@ withEachWrangler('deploy', (wrangler) => {
       ids.unshift(id)
     }
     const { items } = versions.parse(
-      await callApi(wrangler.server, 'GET', '/workers/scripts/hello/versions'),
+      await call(placeOf(wrangler.server), 'GET', '~/workers/scripts/hello/versions'),
     )
     assert.deepEqual(
       items.map(({ id }) => id),
