@@ -39,6 +39,6 @@ function rowsOf(path: string): Readonly<Record<string, unknown>> {
 }
 
 /** When a token was used last is written whatever comes of it. */
-function lasting({ last_used_at: _, ...row }: Record<string, unknown>): Record<string, unknown> {
-  return row
+function lasting(row: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  return { ...row, last_used_at: undefined }
 }
