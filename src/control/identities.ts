@@ -77,6 +77,7 @@ export class Identities {
 function subdomainOf(name: string): string {
   const label = name
     .normalize('NFKD')
+    .replaceAll(/\p{Mark}+/gu, '')
     .toLowerCase()
     .replaceAll(/[^a-z0-9]+/g, '-')
   return label.slice(0, 50).replaceAll(/^-+|-+$/g, '')

@@ -1,0 +1,218 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import type { AccountId } from '#contract/ids.ts'
+import { blobKey, versionId, workerName } from '#contract/ids.ts'
+import { account, otherAccount } from '#test/backend.ts'
+import { openPorts } from '#test/ports.ts'
+import { temporaryFolder } from '#test/temporary.ts'
+import { controlMigrations } from './control.ts'
+import { IdentityStore } from './identity-store.ts'
+import { deploymentsPerWorker, versionsPerWorker } from './limits.ts'
+import { type Deployment, type Version, type Worker, workerSettings } from './records.ts'
+import { type WorkerKey, WorkerStore } from './worker-store.ts'
+
+const key: WorkerKey = { account, worker: workerName.parse('one') }
+const createdAt = '2026-11-24T00:00:00.000Z'
+const author = { authorId: 'a', authorEmail: 'me@example.com', source: 'api' } as const
+
+async function openStore() {
+  await using stack = new AsyncDisposableStack()
+  const { path } = stack.use(await temporaryFolder())
+  const ports = stack.use(
+    await openPorts({ path: join(path, 'db'), migrations: controlMigrations }),
+  )
+  const identities = new IdentityStore(ports.sql)
+  for (const [id, name] of [
+    [account, 'a'],
+    [otherAccount, 'b'],
+  ] as const) {
+    await identities.addAccount({ id, name, subdomain: name, createdAt })
+  }
+  const owned = stack.move()
+  return {
+    store: new WorkerStore(ports.sql),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}
+
+function workerOf({ account: of, worker }: WorkerKey, more: Partial<Worker> = {}): Worker {
+  return {
+    account: of,
+    name: worker,
+    tag: `tag of ${of} ${worker}`,
+    createdAt,
+    modifiedAt: createdAt,
+    isOnSubdomain: true,
+    hasPreviews: false,
+    settings: workerSettings.parse({}),
+    ...more,
+  }
+}
+
+function idOf(of: WorkerKey, number: number): Version['id'] {
+  const digit = of.account === account ? 'a' : 'b'
+  const name = Buffer.from(of.worker).toString('hex').padEnd(8, '0').slice(0, 8)
+  return versionId.parse(`${name}-000${digit}-4000-8000-${String(number).padStart(12, '0')}`)
+}
+
+function keyOfModule(number: number) {
+  return blobKey.parse(String(number).padStart(64, '0'))
+}
+
+function versionOf(of: WorkerKey, number: number): Version {
+  return {
+    ...of,
+    ...author,
+    id: idOf(of, number),
+    number,
+    createdAt,
+    annotations: {},
+    metadata: {},
+    bindings: [{ type: 'plain_text', name: 'A', text: '1' }],
+    format: 'modules',
+    mainModule: 'a.js',
+    modules: [{ name: 'a.js', type: 'esModule', key: keyOfModule(number), size: 1 }],
+    compatibilityFlags: [],
+    exports: { hasDefault: true, handlers: ['fetch'], named: [] },
+    startupTimeMs: 1,
+    etag: 'x',
+  }
+}
+
+function deploymentOf(of: WorkerKey, id: string, versions: readonly number[]): Deployment {
+  const percentage = 100 / versions.length
+  const shares = versions.map((number) => ({ versionId: idOf(of, number), percentage }))
+  return { ...of, ...author, id, createdAt, annotations: {}, versions: shares }
+}
+
+const worker = workerOf(key)
+
+suite('the store of Workers', () => {
+  test('gives back what it was given', async () => {
+    await using all = await openStore()
+    const version = versionOf(key, 1)
+    const deployment = deploymentOf(key, 'd1', [1])
+    await all.store.apply({ worker, version, deployment })
+    assert.deepEqual(await all.store.worker(key), worker)
+    assert.deepEqual(await all.store.byTag(account, worker.tag), worker)
+    assert.deepEqual(await all.store.version(key, version.id), version)
+    assert.deepEqual(await all.store.latestVersion(key), version)
+    assert.deepEqual(await all.store.deployments(key), [deployment])
+    assert.deepEqual(await all.store.currentDeployment(key), deployment)
+  })
+
+  test('a change is whole or not at all', async () => {
+    await using all = await openStore()
+    await all.store.apply({ worker, version: versionOf(key, 1) })
+    const modified = workerOf(key, { modifiedAt: '2026-11-25T00:00:00.000Z' })
+    // There is a version 1 already.
+    const again = { ...versionOf(key, 1), id: idOf(key, 2) }
+    const change = { worker: modified, version: again, deployment: deploymentOf(key, 'd', [2]) }
+    await assert.rejects(all.store.apply(change))
+    assert.deepEqual(await all.store.worker(key), worker)
+    assert.equal(await all.store.currentDeployment(key), undefined)
+    assert.equal((await all.store.versions(key, { offset: 0, limit: 10 })).total, 1)
+  })
+
+  test('the newest version is the one with the highest number, the current deployment the last', async () => {
+    await using all = await openStore()
+    // All have the same time, and ids in no order.
+    for (const [number, id] of [
+      [1, 'zz'],
+      [2, 'aa'],
+      [3, 'mm'],
+    ] as const) {
+      const deployment = deploymentOf(key, id, [number])
+      await all.store.apply({ worker, version: versionOf(key, number), deployment })
+    }
+    await all.store.apply({ worker, deployment: deploymentOf(key, 'bb', [1]) })
+    const ids = (await all.store.deployments(key)).map(({ id }) => id)
+    assert.deepEqual(ids, ['bb', 'mm', 'aa', 'zz'])
+    assert.equal((await all.store.currentDeployment(key))?.id, 'bb')
+    assert.equal((await all.store.latestVersion(key))?.number, 3)
+    const page = await all.store.versions(key, { offset: 1, limit: 1 })
+    assert.deepEqual([page.total, page.items.map(({ number }) => number)], [3, [2]])
+    assert.deepEqual((await all.store.versions(key, { offset: 9, limit: 1 })).items, [])
+  })
+
+  test('accounts and Workers are apart', async () => {
+    await using all = await openStore()
+    const keys = [account, otherAccount].flatMap((of: AccountId) =>
+      ['one', 'two'].map((name) => ({ account: of, worker: workerName.parse(name) })),
+    )
+    for (const of of keys) {
+      const deployment = deploymentOf(of, `${of.account} ${of.worker}`, [1])
+      await all.store.apply({ worker: workerOf(of), version: versionOf(of, 1), deployment })
+    }
+    for (const of of keys) {
+      assert.equal((await all.store.workers(of.account)).length, 2)
+      assert.equal((await all.store.latestVersions(of.account)).length, 2)
+      const current = await all.store.currentDeployments(of.account)
+      assert.deepEqual(new Set(current.map((each) => each.account)), new Set([of.account]))
+      const other = { ...of, account: of.account === account ? otherAccount : account }
+      assert.equal(await all.store.version(other, idOf(of, 1)), undefined)
+    }
+    assert.equal((await all.store.routed()).length, 4)
+    assert.equal(await all.store.byTag(otherAccount, worker.tag), undefined)
+    await all.store.remove(key)
+    assert.equal(await all.store.worker(key), undefined)
+    assert.equal((await all.store.routed()).length, 3)
+    assert.equal((await all.store.versions(key, { offset: 0, limit: 1 })).total, 0)
+    assert.deepEqual(await all.store.deployments(key), [])
+    // A Worker of the same name is another one.
+    await all.store.apply({ worker: workerOf(key, { tag: 'new' }), version: versionOf(key, 1) })
+    assert.equal((await all.store.worker(key))?.tag, 'new')
+  })
+
+  test('only what is deployed and switched on is routed', async () => {
+    await using all = await openStore()
+    await all.store.apply({ worker, version: versionOf(key, 1) })
+    assert.deepEqual(await all.store.routed(), [])
+    await all.store.apply({ worker, deployment: deploymentOf(key, 'd', [1]) })
+    assert.deepEqual(await all.store.routed(), [key])
+    await all.store.apply({ worker: workerOf(key, { isOnSubdomain: false }) })
+    assert.deepEqual(await all.store.routed(), [])
+  })
+})
+
+suite('what there is too much of', () => {
+  test('old versions go, but none that is in a kept deployment', async () => {
+    await using all = await openStore()
+    const count = versionsPerWorker + 5
+    for (let number = 1; number <= count; number++) {
+      await all.store.apply({ worker, version: versionOf(key, number) })
+      if (number === 2)
+        await all.store.apply({ worker, deployment: deploymentOf(key, 'd', [1, 2]) })
+    }
+    const old = await all.store.prune(key)
+    assert.deepEqual(
+      old.map(({ number }) => number),
+      [5, 4, 3],
+    )
+    assert.deepEqual(await all.store.prune(key), [])
+    const kept = await all.store.moduleKeys(key)
+    assert.equal(kept.size, versionsPerWorker + 2)
+    assert.ok(kept.has(keyOfModule(1)) && !kept.has(keyOfModule(3)))
+    assert.deepEqual(await all.store.allModuleKeys(), kept)
+  })
+
+  test('old deployments go, and after them their versions', async () => {
+    await using all = await openStore()
+    const count = Math.max(deploymentsPerWorker, versionsPerWorker) + 10
+    for (let number = 1; number <= count; number++) {
+      const deployment = deploymentOf(key, `d${number}`, [number])
+      await all.store.apply({ worker, version: versionOf(key, number), deployment })
+      await all.store.prune(key)
+    }
+    const deployments = await all.store.deployments(key)
+    assert.equal(deployments.length, deploymentsPerWorker)
+    assert.equal(deployments[0]?.id, `d${count}`)
+    const versions = await all.store.versions(key, { offset: 0, limit: 1_000 })
+    assert.equal(versions.total, versionsPerWorker)
+    const numbers = new Set(versions.items.map(({ id }) => id))
+    for (const { versions: shares } of deployments) {
+      assert.ok(shares.every((share) => numbers.has(share.versionId)))
+    }
+  })
+})
