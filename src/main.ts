@@ -53,6 +53,8 @@ const stopMs = 15_000
 const drainMs = 60_000
 /** How long `waitUntil` may take: developers.cloudflare.com/workers/runtime-apis/context. */
 const lingerMs = 30_000
+/** The same, where visitors wait for it because the next version takes over its objects. */
+const holdMs = 10_000
 /** How long a cell may take to start: a check of an upload ends by this too. */
 const startTimeoutMs = 10_000
 
@@ -71,6 +73,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     await startCellHost({
       ...drivers,
       workerdPath,
+      objectsDirectory: join(config.dataDirectory, 'objects'),
       runDirectory: await socketDirectory(config.dataDirectory),
       readModule: (key) => readModule(code, key),
       decide: decideChange,
@@ -79,6 +82,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       capabilityHeader,
       drainMs,
       lingerMs,
+      holdMs,
       startTimeoutMs,
     }),
   )

@@ -1,5 +1,5 @@
 import type { VersionFacts } from './binding.ts'
-import type { AccountId, BlobKey, WorkerName } from './ids.ts'
+import type { AccountId, BlobKey, ObjectNamespaceId, WorkerName } from './ids.ts'
 import type { Wire } from './wire.ts'
 
 /**
@@ -22,6 +22,19 @@ export type WorkerPlan = {
   readonly code: Code
   readonly exports: WorkerExports
   readonly bindings: readonly PlannedBinding[]
+  /**
+   * Where the objects of its Durable Object classes are. Of the versions of a Worker at most one has
+   * any: objects run once.
+   */
+  readonly objects: readonly ObjectNamespace[]
+}
+
+/** The objects of one class of a Worker. */
+export type ObjectNamespace = {
+  readonly id: ObjectNamespaceId
+  /** The export that they are instances of. */
+  readonly className: string
+  readonly storage: 'sqlite' | 'kv'
 }
 
 export type PlannedBinding = {
@@ -91,6 +104,9 @@ export interface CellHost extends AsyncDisposable {
    * Makes the cells of an account be exactly these. Resolves when each Worker answers in its new
    * form and the route table says so; old processes are drained behind that. Rejects, with the old
    * state untouched, if a new process does not come up. Calls for one account are taken one by one.
+   *
+   * Two processes never have the same objects open: where a new one takes some over, visitors of its
+   * Workers are held (not refused) until the old one has finished and the new one has come up.
    */
   apply(account: AccountId, cells: readonly CellPlan[]): Promise<void>
 

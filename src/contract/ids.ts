@@ -24,6 +24,23 @@ export type WorkerName = z.output<typeof workerName>
 export const versionId = z.uuid().brand<'VersionId'>()
 export type VersionId = z.output<typeof versionId>
 
+/**
+ * A namespace of Durable Objects: 32 hex digits, random, and kept for as long as there are objects
+ * in it, because their ids follow from it (it is workerd's `uniqueKey`).
+ */
+export const objectNamespaceId = z
+  .string()
+  .regex(/^[0-9a-f]{32}$/)
+  .brand<'ObjectNamespaceId'>()
+export type ObjectNamespaceId = z.output<typeof objectNamespaceId>
+
+/** A Durable Object: 64 hex digits, as workerd makes them. */
+export const objectId = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/)
+  .brand<'ObjectId'>()
+export type ObjectId = z.output<typeof objectId>
+
 /** A key of the `Blob` port: 32 to 64 hex digits, chosen by us and never by a user. */
 export const blobKey = z
   .string()

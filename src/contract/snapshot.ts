@@ -32,8 +32,11 @@ export type Target = {
   /** Names of the headers that carry `request.cf` and the visitor's protocol: secret, per process. */
   readonly cfBlobHeader: string
   readonly protoHeader: string
-  /** Down: the process died and is being restarted. */
-  readonly state: 'up' | 'down'
+  /**
+   * Down: the process died and is being restarted. Held: it is being replaced by one that takes over
+   * its objects; requests wait longer for that than for a crash.
+   */
+  readonly state: 'up' | 'down' | 'held'
 }
 
 /** The backplane as the runtime sees it: where cells call their bindings. */
@@ -56,4 +59,6 @@ export interface IngressPort {
    * then what is left (open WebSockets, endless streams) has been closed.
    */
   drain(targetIds: readonly string[], deadlineMs: number): Promise<void>
+  /** Closes the WebSockets of these targets, each with a Close frame of status 1012 (restart). */
+  closeWebSockets(targetIds: readonly string[]): void
 }

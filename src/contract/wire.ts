@@ -1,4 +1,4 @@
-import type { WorkerName } from './ids.ts'
+import type { ObjectNamespaceId, WorkerName } from './ids.ts'
 import type { Json } from './json.ts'
 
 /**
@@ -18,6 +18,7 @@ export type Wire =
   | { readonly type: 'wasm'; readonly module: string }
   | BackendWire
   | WorkerWire
+  | ObjectsWire
 
 /** A binding whose back end is ours, reached over the backplane with workerd's native client. */
 export type BackendWire = {
@@ -36,6 +37,12 @@ export type WorkerWire = {
   readonly entrypoint?: string
   /** `ctx.props` of the callee. */
   readonly props?: Json
+}
+
+/** A namespace of Durable Objects of the same account, in the same cell, whosever class it is. */
+export type ObjectsWire = {
+  readonly type: 'objects'
+  readonly namespace: ObjectNamespaceId
 }
 
 /** A `CryptoKey` made by workerd at start. */

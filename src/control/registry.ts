@@ -70,6 +70,7 @@ export class Registry {
       },
       exports,
       bindings,
+      objects: [],
     }
   }
 

@@ -29,6 +29,7 @@ function plan(worker: string, { targets = [], id = 'v', createdAt = '' }: Shape 
       compatibilityFlags: [],
     },
     exports: { hasDefault: true, handlers: [], named: [] },
+    objects: [],
     bindings: targets.map((target, index) =>
       binding(`B${index}`, { type: 'worker', worker: workerName.parse(target) }),
     ),

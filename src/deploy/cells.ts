@@ -3,7 +3,7 @@ import type { AccountId, WorkerName } from '#contract/ids.ts'
 
 /**
  * Which cells an account needs: one for each group of Workers that are bound to each other,
- * directly or through others. All versions of a Worker share its cell. What is bound to a Worker
+ * directly or through others, by a service or by Durable Objects. All versions of a Worker share its cell. What is bound to a Worker
  * that does not run is bound to nobody.
  *
  * The order of cells, and of Workers in them, depends on names and ages alone, so that two plans
@@ -12,8 +12,14 @@ import type { AccountId, WorkerName } from '#contract/ids.ts'
 export function planCells(account: AccountId, workers: readonly WorkerPlan[]): readonly CellPlan[] {
   const ordered = workers.toSorted(byNameAndAge)
   const groups = new Groups(ordered.map(({ worker }) => worker))
+  const owners = new Map(
+    ordered.flatMap(({ worker, objects }) => objects.map(({ id }) => [id, worker] as const)),
+  )
   for (const { worker, bindings } of ordered) {
-    for (const { wire } of bindings) if (wire.type === 'worker') groups.join(worker, wire.worker)
+    for (const { wire } of bindings) {
+      if (wire.type === 'worker') groups.join(worker, wire.worker)
+      if (wire.type === 'objects') groups.join(worker, owners.get(wire.namespace) ?? worker)
+    }
   }
   const cells = Map.groupBy(ordered, ({ worker }) => groups.rootOf(worker))
   return [...cells.values()].map((members) => ({ account, workers: members }))

@@ -51,6 +51,7 @@ const worker: WorkerPlan = {
     named: [{ name: 'Rpc', type: 'entrypoint', handlers: [] }],
   },
   bindings: [text, json, kv, service, key],
+  objects: [],
 }
 const other: WorkerPlan = { ...worker, worker: workerName.parse('other'), bindings: [] }
 const running: CellPlan = { account, workers: [worker, other] }

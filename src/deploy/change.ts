@@ -28,6 +28,7 @@ export function decideChange(running: CellPlan, wanted: CellPlan): CellChange {
 function canBecome(from: WorkerPlan, to: WorkerPlan): boolean {
   if (from.worker !== to.worker) return false
   if (!isSameCode(from.code, to.code) || !isSame(from.exports, to.exports)) return false
+  if (!isSame(from.objects, to.objects)) return false
   // A service worker's bindings are global variables: nothing of ours runs in there to set them.
   if (from.code.format === 'service-worker') return isSame(from.bindings, to.bindings)
   return isSame(shapeOf(from.bindings), shapeOf(to.bindings))
@@ -63,6 +64,7 @@ function fixedPartOf(wire: Wire): unknown {
     case 'data':
     case 'wasm':
     case 'worker':
+    case 'objects':
       return wire
   }
 }

@@ -1,15 +1,18 @@
+type Cut = { readonly run: () => void; readonly isSocket: boolean }
+
 /**
  * Counts what is in flight to each target, so that a process is stopped only when nobody waits
  * for it any more.
  */
 export class InFlight {
-  readonly #targets = new Map<string, { readonly cuts: Set<() => void>; waiters: (() => void)[] }>()
+  readonly #targets = new Map<string, { readonly cuts: Set<Cut>; waiters: (() => void)[] }>()
 
   /**
-   * Counts one request until the returned function is called. `cut` ends it by force, and is
+   * Counts one request until the returned function is called. `run` ends it by force, and is
    * called when a drain has waited long enough.
    */
-  begin(targetId: string, cut: () => void): () => void {
+  begin(targetId: string, run: () => void, isSocket = false): () => void {
+    const cut: Cut = { run, isSocket }
     const target = this.#targets.get(targetId) ?? { cuts: new Set(), waiters: [] }
     this.#targets.set(targetId, target)
     target.cuts.add(cut)
@@ -28,11 +31,18 @@ export class InFlight {
   async drain(targetIds: readonly string[], deadlineMs: number): Promise<void> {
     const deadline = setTimeout(() => {
       for (const id of targetIds) {
-        for (const cut of this.#targets.get(id)?.cuts ?? []) cut()
+        for (const { run } of this.#targets.get(id)?.cuts ?? []) run()
       }
     }, deadlineMs)
     await Promise.all(targetIds.map((id) => this.#empty(id)))
     clearTimeout(deadline)
+  }
+
+  /** Ends the WebSockets of these targets. */
+  cutSockets(targetIds: readonly string[]): void {
+    for (const id of targetIds) {
+      for (const { run, isSocket } of this.#targets.get(id)?.cuts ?? []) if (isSocket) run()
+    }
   }
 
   /** Resolves when nothing at all is in flight; cuts what is left after `deadlineMs`. */

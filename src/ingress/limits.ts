@@ -7,6 +7,9 @@ export const urlBytes = 16 * 1024
 /** How long a request waits for a process that crashed and is being restarted. */
 export const restartWaitMs = 3_000
 
+/** How long it waits for one that is being replaced: the old one has to finish first. */
+export const holdWaitMs = 30_000
+
 /** How many requests may wait so, over all Workers: beyond, they are told 502 at once. */
 export const restartWaiters = 1_000
 

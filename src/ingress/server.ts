@@ -5,7 +5,7 @@ import type { Random } from '#contract/ports/random.ts'
 import type { IngressPort, RouteTable, Target } from '#contract/snapshot.ts'
 import { hasBody, Upstream } from './forward.ts'
 import { InFlight } from './in-flight.ts'
-import { headerBytes, restartWaitMs, urlBytes } from './limits.ts'
+import { headerBytes, holdWaitMs, restartWaitMs, urlBytes } from './limits.ts'
 import { type ErrorPage, pages, sendPage } from './pages.ts'
 import { pick, Table } from './table.ts'
 import { colo, forwardedHeaders, hostOf, originOf, type Trust, type Visit } from './visitor.ts'
@@ -91,6 +91,10 @@ class IngressServer implements Ingress {
     }
   }
 
+  closeWebSockets(targetIds: readonly string[]): void {
+    this.#inFlight.cutSockets(targetIds)
+  }
+
   async close(deadlineMs: number): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     this.#server.closeIdleConnections()
@@ -122,7 +126,7 @@ class IngressServer implements Ingress {
   ): Promise<ErrorPage | undefined> {
     const visit = this.#visit(request, ray)
     if ('status' in visit) return visit
-    const deadline = performance.now() + restartWaitMs
+    const began = performance.now()
     for (let broken = 0; ;) {
       const target = pick(this.#table.targets(visit.hostname), this.#chance())
       if (target) {
@@ -137,7 +141,7 @@ class IngressServer implements Ingress {
       } else if (!this.#table.knows(visit.hostname)) {
         return pages.noWorker
       }
-      const left = deadline - performance.now()
+      const left = began + this.#patience(visit.hostname) - performance.now()
       if (left <= 0 || response.destroyed) return pages.unavailable
       // A dead process is noticed by its exit, which follows the broken connection.
       await pause(5)
@@ -166,17 +170,24 @@ class IngressServer implements Ingress {
     const visit = this.#visit(request, ray)
     if ('status' in visit) return refuseUpgrade(socket, visit)
     if (!this.#table.knows(visit.hostname)) return refuseUpgrade(socket, pages.noWorker)
-    await this.#table.up(visit.hostname, restartWaitMs)
+    await this.#table.up(visit.hostname, this.#patience(visit.hostname))
     const target = pick(this.#table.targets(visit.hostname), this.#chance())
     if (!target) return refuseUpgrade(socket, pages.unavailable)
-    const end = this.#inFlight.begin(target.id, () => socket.destroy())
+    const cut = new AbortController()
+    const end = this.#inFlight.begin(target.id, () => cut.abort(), true)
     try {
       const headers = forwardedHeaders(request, visit, target)
-      const outcome = await joinWebSocket({ request, socket, head, headers, target })
+      const up = { request, socket, head, headers, target, cut: cut.signal }
+      const outcome = await joinWebSocket(up)
       if (outcome === 'unreached') refuseUpgrade(socket, pages.unavailable)
     } finally {
       end()
     }
+  }
+
+  /** How long a request waits for its Worker's process: in ms. */
+  #patience(hostname: string): number {
+    return this.#table.isHeld(hostname) ? holdWaitMs : restartWaitMs
   }
 
   /** Checks a request before anything is looked up for it. */

@@ -47,6 +47,11 @@ export class Table {
     })
   }
 
+  /** Whether the host's Worker is being replaced by a process that takes over its objects. */
+  isHeld(hostname: string): boolean {
+    return this.targets(hostname).some((target) => target.state === 'held')
+  }
+
   #isUp(hostname: string): boolean {
     return this.targets(hostname).some((target) => target.state === 'up')
   }

@@ -1,6 +1,7 @@
 import { type IncomingMessage, request as httpRequest } from 'node:http'
-import type { Duplex } from 'node:stream'
+import { type Duplex, Transform, type TransformCallback } from 'node:stream'
 import type { Target } from '#contract/snapshot.ts'
+import { closeFrame, Frames } from './frames.ts'
 import { responseHeadMs } from './limits.ts'
 
 export type Upgrade = {
@@ -12,6 +13,8 @@ export type Upgrade = {
   /** As `forwardedHeaders` makes them, without those of the upgrade itself. */
   readonly headers: readonly string[]
   readonly target: Target
+  /** Aborted: the connection is to end, with a Close frame if it has become a WebSocket. */
+  readonly cut: AbortSignal
 }
 
 /** Whether a request asks for a WebSocket. Other upgrades are answered as if they were not there. */
@@ -41,12 +44,14 @@ export function joinWebSocket(upgrade: Upgrade): Promise<'closed' | 'unreached'>
     const leave = (): void => void outgoing.destroy()
     socket.once('close', leave)
     socket.on('error', leave)
+    upgrade.cut.addEventListener('abort', leave)
     outgoing.once('upgrade', (answer, upstream, rest) => {
       socket.off('close', leave)
+      upgrade.cut.removeEventListener('abort', leave)
       socket.write(headOf(answer))
-      socket.write(rest)
+      upstream.unshift(rest)
       upstream.write(head)
-      void splice(socket, upstream).then(() => resolve('closed'))
+      void splice(socket, upstream, upgrade.cut).then(() => resolve('closed'))
     })
     outgoing.once('response', (answer) => {
       // Not a WebSocket after all: pass the answer on and close, whatever it is.
@@ -74,20 +79,56 @@ function headOf(answer: IncomingMessage, extra: readonly string[] = []): Buffer 
 }
 
 /** Joins two connections, with backpressure, until both are closed. */
-async function splice(one: Duplex, other: Duplex): Promise<void> {
-  const ended = Promise.all([closed(one, other), closed(other, one)])
-  one.pipe(other)
-  other.pipe(one)
-  await ended
+async function splice(visitor: Duplex, cell: Duplex, cut: AbortSignal): Promise<void> {
+  const down = new Closable()
+  const end = (): void => {
+    visitor.unpipe(cell)
+    visitor.resume()
+    down.close()
+    cell.destroy()
+  }
+  cut.addEventListener('abort', end)
+  visitor.on('error', () => cell.destroy()).once('close', () => cell.end())
+  cell.on('error', () => down.end()).once('close', () => down.end())
+  // A visitor that was told to go has a moment to say goodbye in turn (RFC 6455 §7.1.1).
+  down.once('end', () => {
+    const deadline = setTimeout(() => visitor.destroy(), goodbyeMs)
+    visitor.once('close', () => clearTimeout(deadline))
+  })
+  visitor.pipe(cell)
+  cell.pipe(down).pipe(visitor)
+  await Promise.all([closed(visitor), closed(cell)])
+  cut.removeEventListener('abort', end)
 }
 
-function closed(end: Duplex, peer: Duplex): Promise<void> {
-  end.on('error', () => peer.destroy())
+function closed(end: Duplex): Promise<void> {
   return new Promise((resolve) => {
     if (end.destroyed) resolve()
-    end.once('close', () => {
-      peer.end()
-      resolve()
-    })
+    else end.once('close', () => resolve())
   })
 }
+
+const goodbyeMs = 2_000
+
+/** Passes frames on, until it is told to close: then it ends with a Close frame of its own. */
+class Closable extends Transform {
+  readonly #frames = new Frames()
+  #isClosing = false
+
+  override _transform(chunk: Buffer, _: BufferEncoding, done: TransformCallback): void {
+    if (this.#isClosing) return done()
+    this.#frames.follow(chunk)
+    done(null, chunk)
+  }
+
+  /** In the middle of a frame there is nothing to say: the connection just ends. */
+  close(): void {
+    if (this.#isClosing) return
+    this.#isClosing = true
+    if (this.#frames.isBetween) this.push(closeFrame(restarting, 'The Worker is being replaced.'))
+    this.push(null)
+  }
+}
+
+/** "Service Restart": the visitor may come again at once (IANA's WebSocket close codes). */
+const restarting = 1012

@@ -1,3 +1,5 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { CellPlan, Module } from '#contract/cell.ts'
 import type { WorkerName } from '#contract/ids.ts'
 import type { Target } from '#contract/snapshot.ts'
@@ -48,6 +50,8 @@ export class Cell {
   #restart: Disposable | undefined
   #backOffMs = firstBackOffMs
   #generation = 0
+  /** Held: its objects are being taken over; it may have to come back. */
+  #isHeld = false
 
   private constructor(context: CellContext, plan: CellPlan, read: Read) {
     this.#context = context
@@ -96,7 +100,8 @@ export class Cell {
   }
 
   targets(): readonly { readonly worker: WorkerName; readonly target: Target }[] {
-    const state = this.#process && !this.#process.isGone ? 'up' : 'down'
+    const isUp = this.#process && !this.#process.isGone
+    const state = this.#isHeld ? 'held' : isUp ? 'up' : 'down'
     return this.#slots.flatMap((slot) => {
       if (!slot.door) return []
       const { worker, percentage } = slot.plan
@@ -124,6 +129,32 @@ export class Cell {
     if (this.#process && calls.length > 0) await this.#process.call(calls, agentMs)
   }
 
+  /** Whether any process of it may have files of Durable Objects open. */
+  get hasObjects(): boolean {
+    return this.#plan.workers.some(({ objects }) => objects.length > 0)
+  }
+
+  /** From now on its targets are held: nobody is sent there, and nobody is refused. */
+  hold(): void {
+    this.#isHeld = true
+  }
+
+  /** Stops the process of a cell that is held, so that another may open its objects. */
+  async pause(graceMs: number): Promise<void> {
+    this.#restart?.[Symbol.dispose]()
+    await this.#launching
+    await this.#process?.stop(graceMs)
+    this.#process = undefined
+  }
+
+  /** Brings a cell back that was held. Never throws: what does not start is tried again. */
+  async resume(): Promise<void> {
+    this.#isHeld = false
+    if (this.#process) return
+    this.#renewDoors()
+    await this.#launchAgain()
+  }
+
   /** Stops the process, gracefully for `graceMs`, and all that belongs to it. */
   async stop(graceMs: number): Promise<void> {
     this.#stopping.abort()
@@ -139,6 +170,7 @@ export class Cell {
     const log = context.log.child({ cell: this.#id, account: this.#plan.account })
     const config = this.#config(agentSocket)
     log.debug('configuration', { text: printConfig(config) })
+    if (this.hasObjects) await mkdir(this.#objectsDirectory, { recursive: true, mode: 0o700 })
     const doors = this.#slots.flatMap(({ door }) => (door ? [door.socketPath] : []))
     const started = await WorkerdProcess.start({
       workerdPath: context.workerdPath,
@@ -168,7 +200,7 @@ export class Cell {
   /** Nobody asked it to go: say so at once, and bring it back. */
   #onExit(startedAt: number, how: string): void {
     this.#process = undefined
-    if (this.#stopping.signal.aborted) return
+    if (this.#stopping.signal.aborted || this.#isHeld) return
     const { clock, log } = this.#context
     if (clock.now() - startedAt > healthyMs) this.#backOffMs = firstBackOffMs
     log.warn('a cell died', { cell: this.#id, how, restartInMs: this.#backOffMs })
@@ -179,11 +211,16 @@ export class Cell {
   #scheduleRestart(): void {
     if (this.#stopping.signal.aborted) return
     this.#restart = this.#context.clock.after(this.#backOffMs, () => {
-      this.#generation += 1
-      this.#slots = this.#slots.map((slot) => ({ ...slot, door: newDoor(this.#context) }))
+      this.#renewDoors()
       void this.#launchAgain()
     })
     this.#backOffMs = Math.min(this.#backOffMs * 2, longestBackOffMs)
+  }
+
+  /** What a client learned of the doors of the process before opens nothing of the next. */
+  #renewDoors(): void {
+    this.#generation += 1
+    this.#slots = this.#slots.map((slot) => ({ ...slot, door: newDoor(this.#context) }))
   }
 
   /** Launches; after a failure, and a longer pause each time, again. Never throws. */
@@ -206,12 +243,17 @@ export class Cell {
       backplaneSocket: socketPath(this.#context.runDirectory, this.#id, 'b'),
       hiddenName: newHiddenName(this.#context),
       rootCertificates: this.#context.rootCertificates,
+      objectsDirectory: this.#objectsDirectory,
       isCheck: false,
       agentSource: sources.agent,
       hiddenSource: sources.hidden,
       capabilityHeader: this.#context.capabilityHeader,
       read: this.#read,
     }
+  }
+
+  get #objectsDirectory(): string {
+    return join(this.#context.objectsDirectory, this.#plan.account)
   }
 
   #explain(error: unknown): string {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import type { WorkerExports, WorkerPlan } from '#contract/cell.ts'
-import { blobKey, workerName } from '#contract/ids.ts'
+import { blobKey, objectNamespaceId, workerName } from '#contract/ids.ts'
 import type { Wire } from '#contract/wire.ts'
 import { account } from '#test/backend.ts'
 import { type CellConfig, printConfig, writeConfig } from './config.ts'
@@ -24,12 +24,18 @@ const wires: Readonly<Record<string, Wire>> = {
     props: { canary },
   },
   NOBODY: { type: 'worker', worker: workerName.parse('nobody') },
+  OBJECTS: { type: 'objects', namespace: objectNamespaceId.parse('7'.repeat(32)) },
+  GONE: { type: 'objects', namespace: objectNamespaceId.parse('8'.repeat(32)) },
 }
 
 function key(format: 'raw' | 'pkcs8' | 'jwk', data: string, algorithm: string | object): Wire {
   const parsed = typeof algorithm === 'string' ? algorithm : { ...algorithm }
   return { type: 'key', key: { format, data, algorithm: parsed, usages: ['sign', 'verify'] } }
 }
+
+const objects: WorkerPlan['objects'] = [
+  { id: objectNamespaceId.parse('7'.repeat(32)), className: 'Counter', storage: 'sqlite' },
+]
 
 const named: WorkerExports = {
   hasDefault: true,
@@ -54,6 +60,7 @@ function plan(worker: string, over: Partial<WorkerPlan> = {}): WorkerPlan {
       compatibilityFlags: ['nodejs_als'],
     },
     exports: { hasDefault: true, handlers: ['fetch'], named: [] },
+    objects: [],
     bindings: [],
     ...over,
   }
@@ -82,7 +89,7 @@ function config(over: Partial<CellConfig> = {}): CellConfig {
       },
       {
         id: 'w2',
-        plan: plan('other', { percentage: 70, exports: named }),
+        plan: plan('other', { percentage: 70, exports: named, objects }),
         door: door('w2'),
         capabilities: new Map(),
       },
@@ -91,6 +98,7 @@ function config(over: Partial<CellConfig> = {}): CellConfig {
     backplaneSocket: '/run/b',
     hiddenName: `__bindery_${canary}`,
     rootCertificates: undefined,
+    objectsDirectory: '/data/objects',
     isCheck: false,
     agentSource: '// agent',
     hiddenSource: '// hidden',
@@ -111,13 +119,16 @@ const printed = `(services = [
 (name = "JWK", cryptoKey = (jwk = "***", algorithm = (name = "AES-GCM"), usages = [sign, verify])),
 (name = "KV", kvNamespace = "w0/KV"),
 (name = "OTHER", service = (name = "w2", entrypoint = "Named", props = (json = "***"))),
-(name = "NOBODY", service = (name = "nobody"))], globalOutbound = "internet")),
+(name = "NOBODY", service = (name = "nobody")),
+(name = "OBJECTS", durableObjectNamespace = (className = "Counter", serviceName = "w2")),
+(name = "GONE", durableObjectNamespace = (className = "Nobody", serviceName = "nobody"))], globalOutbound = "internet")),
 (name = "w1", worker = (modules = [(name = "***.js", esModule = "***"), (name = "***-entrypoint.js", esModule = "***"), (name = "index.js", esModule = "***"), (name = "m.wasm", wasm = "***")], compatibilityDate = "2026-11-01", compatibilityFlags = ["nodejs_als"], bindings = [], globalOutbound = "internet")),
-(name = "w2", worker = (modules = [(name = "***.js", esModule = "***"), (name = "***-entrypoint.js", esModule = "***"), (name = "index.js", esModule = "***"), (name = "m.wasm", wasm = "***")], compatibilityDate = "2026-11-01", compatibilityFlags = ["nodejs_als"], bindings = [], globalOutbound = "internet")),
+(name = "w2", worker = (modules = [(name = "***.js", esModule = "***"), (name = "***-entrypoint.js", esModule = "***"), (name = "index.js", esModule = "***"), (name = "m.wasm", wasm = "***")], compatibilityDate = "2026-11-01", compatibilityFlags = ["nodejs_als"], bindings = [], globalOutbound = "internet", durableObjectNamespaces = [(className = "Counter", uniqueKey = "***", enableSql = true)], durableObjectStorage = (localDisk = "objects"))),
 (name = "w0/KV", external = (address = "unix:/run/b", http = (injectRequestHeaders = [(name = "x-capability", value = "***")]))),
 (name = "agent", worker = (compatibilityDate = "2026-11-01", modules = [(name = "agent.js", esModule = "***")], bindings = [(name = "w0", service = (name = "w0", entrypoint = "***")), (name = "w1", service = (name = "w1", entrypoint = "***")), (name = "w2", service = (name = "w2", entrypoint = "***"))], globalOutbound = "nobody")),
 (name = "internet", network = (allow = ["public"], deny = ["64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"], tlsOptions = (trustBrowserCas = true))),
-(name = "nobody", worker = (compatibilityDate = "2026-11-01", modules = [(name = "nobody.js", esModule = "***")], globalOutbound = "nobody"))], sockets = [
+(name = "objects", disk = (path = "/data/objects", writable = true)),
+(name = "nobody", worker = (compatibilityDate = "2026-11-01", modules = [(name = "nobody.js", esModule = "***")], durableObjectNamespaces = [(className = "Nobody", uniqueKey = "***")], durableObjectStorage = (inMemory = void), globalOutbound = "nobody"))], sockets = [
 (name = "w0", address = "unix:/run/w0.w", service = "w0", http = (cfBlobHeader = "***", forwardedProtoHeader = "***")),
 (name = "w1", address = "unix:/run/w1.w", service = "w1", http = (cfBlobHeader = "***", forwardedProtoHeader = "***")),
 (name = "w2", address = "unix:/run/w2.w", service = "w2", http = (cfBlobHeader = "***", forwardedProtoHeader = "***")),

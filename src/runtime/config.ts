@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import type { Module, WorkerExports, WorkerPlan } from '#contract/cell.ts'
-import type { CryptoKeyWire, Wire, WorkerWire } from '#contract/wire.ts'
-import { type Capnp, CapnpSymbol, isList, renderCapnp } from './capnp.ts'
+import type { CryptoKeyWire, ObjectsWire, Wire, WorkerWire } from '#contract/wire.ts'
+import { type Capnp, CapnpSymbol, capnpVoid, isList, renderCapnp } from './capnp.ts'
 import { type Door, leadOf, type Slot } from './slots.ts'
 
 export type CellConfig = {
@@ -12,6 +12,8 @@ export type CellConfig = {
   readonly hiddenName: string
   /** PEM certificates to trust, on machines that have none of their own. */
   readonly rootCertificates: readonly string[] | undefined
+  /** Where the files of Durable Objects are. */
+  readonly objectsDirectory: string
   /** A check loads the code, calls nothing and exports nothing. */
   readonly isCheck: boolean
   readonly agentSource: string
@@ -21,8 +23,12 @@ export type CellConfig = {
   readonly read: (module: Module) => Uint8Array
 }
 
-/** The service that nobody can call with success. */
+/** The service that nobody can call with success, and its class of objects. */
 const nobody = 'nobody'
+const nobodysClass = 'Nobody'
+
+/** The service that is a folder: the objects of one account. */
+const objectsDisk = 'objects'
 
 // A Worker reaches public addresses only. workerd's `public` does not know that these ranges lead
 // to IPv4 addresses that may be private (RFC 6052, RFC 8215, RFC 3056, RFC 4380).
@@ -38,7 +44,7 @@ const config :Workerd.Config = ${renderCapnp(configOf(config))};
 // Fields whose content is a user's (code, values, keys) or secret (what carries our authority).
 const masked = new Set(
   `esModule commonJsModule text data wasm json serviceWorkerScript wasmModule raw pkcs8 spki jwk
-  value cfBlobHeader forwardedProtoHeader trustedCertificates`.split(/\s+/),
+  value cfBlobHeader forwardedProtoHeader trustedCertificates uniqueKey`.split(/\s+/),
 )
 
 /** The shape of a configuration, to be read by people: `***` stands for all that is secret. */
@@ -66,6 +72,9 @@ function configOf(config: CellConfig): Capnp {
       ...slots.flatMap((slot) => backendsOf(slot, config)),
       { name: 'agent', worker: agentOf(config) },
       { name: 'internet', network: internet(config.rootCertificates) },
+      ...(holdsObjects(config)
+        ? [{ name: objectsDisk, disk: { path: config.objectsDirectory, writable: true } }]
+        : []),
       { name: nobody, worker: refusal(config.isCheck) },
     ],
     sockets: [
@@ -82,14 +91,23 @@ function refusal(isCheck: boolean): Capnp {
   return {
     compatibilityDate: '2026-11-01',
     modules: [{ name: 'nobody.js', esModule: refusalSource(message) }],
+    // Ids can be made of it, as they may be while a module loads; its objects refuse.
+    durableObjectNamespaces: [{ className: nobodysClass, uniqueKey: nobody }],
+    durableObjectStorage: { inMemory: capnpVoid },
     globalOutbound: nobody,
   }
 }
 
+/** Whether any object may be opened: a check opens none. */
+function holdsObjects({ slots, isCheck }: CellConfig): boolean {
+  return !isCheck && slots.some(({ plan }) => plan.objects.length > 0)
+}
+
 // A class: what is called by RPC is told that the method is missing, not of an internal error.
 function refusalSource(message: string): string {
-  return `import { WorkerEntrypoint } from 'cloudflare:workers'
-export default class extends WorkerEntrypoint { fetch() { throw new Error('${message}') } }`
+  return `import { DurableObject, WorkerEntrypoint } from 'cloudflare:workers'
+export default class extends WorkerEntrypoint { fetch() { throw new Error('${message}') } }
+export class ${nobodysClass} extends DurableObject { fetch() { throw new Error('${message}') } }`
 }
 
 function socketOf(service: string, door: Door): Capnp {
@@ -110,6 +128,19 @@ function workerOf(slot: Slot, config: CellConfig): Capnp {
     compatibilityFlags: code.compatibilityFlags,
     bindings: bindings.map(({ name, wire }) => bindingOf({ slot, name, wire, config })),
     globalOutbound: 'internet',
+    ...(config.isCheck ? {} : objectsOf(slot.plan)),
+  }
+}
+
+function objectsOf({ objects }: WorkerPlan): { readonly [field: string]: Capnp } {
+  if (objects.length === 0) return {}
+  return {
+    durableObjectNamespaces: objects.map(({ id, className, storage }) => ({
+      className,
+      uniqueKey: id,
+      enableSql: storage === 'sqlite',
+    })),
+    durableObjectStorage: { localDisk: objectsDisk },
   }
 }
 
@@ -191,7 +222,18 @@ function bindingOf(binding: {
       return { name, [wire.client]: config.isCheck ? nobody : backendName(slot, name) }
     case 'worker':
       return { name, service: config.isCheck ? { name: nobody } : calleeOf(wire, config.slots) }
+    case 'objects':
+      return { name, durableObjectNamespace: ownerOf(wire, config) }
   }
+}
+
+/** Whose class the objects of a namespace are. Those of a namespace that is gone are nobody's. */
+function ownerOf({ namespace }: ObjectsWire, { slots, isCheck }: CellConfig): Capnp {
+  for (const { id, plan } of isCheck ? [] : slots) {
+    const found = plan.objects.find((each) => each.id === namespace)
+    if (found) return { className: found.className, serviceName: id }
+  }
+  return { className: nobodysClass, serviceName: nobody }
 }
 
 /**

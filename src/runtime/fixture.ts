@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { readdir, readFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { capabilityHeader, createBackplane } from '#backplane/server.ts'
 import type { BackendRequest, Grant } from '#contract/backend.ts'
@@ -55,6 +56,7 @@ export type Source = {
   readonly date?: string
   readonly flags?: readonly string[]
   readonly percentage?: number
+  readonly objects?: WorkerPlan['objects']
   readonly version?: string
 }
 
@@ -78,6 +80,8 @@ export async function startFixture(options: Partial<CellHostOptions> = {}): Prom
     random: systemRandom,
     drainMs: 5_000,
     lingerMs: 200,
+    holdMs: 2_000,
+    objectsDirectory: `${rooms.folder}/objects`,
     startTimeoutMs: 5_000,
     ...options,
     runDirectory,
@@ -150,6 +154,17 @@ async function startRooms() {
   }
 }
 
+/** Processes of a fixture's cells, by what the kernel says: the owner's mark in their environment. */
+export async function pidsOf({ runDirectory }: Pick<Fixture, 'runDirectory'>): Promise<number[]> {
+  const found = await Promise.all(
+    (await readdir('/proc')).filter(Number).map(async (pid) => {
+      const environ = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '')
+      return environ.includes(`=${runDirectory}\0`) ? [Number(pid)] : []
+    }),
+  )
+  return found.flat()
+}
+
 /** Sends a request over a connection of its own. */
 export function send(
   to: { port?: number; socketPath?: string; path: string; headers?: Record<string, string> },
@@ -191,6 +206,7 @@ function planOf(worker: string, source: Source, blobs: Map<BlobKey, Uint8Array>)
       compatibilityFlags: flags,
     },
     exports: { hasDefault: true, handlers: ['fetch'], named: [] },
+    objects: source.objects ?? [],
     bindings: Object.entries(bindings).map(([name, wire]) => ({ name, type: wire.type, wire })),
   }
 }

@@ -1,28 +1,17 @@
 import assert from 'node:assert/strict'
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { suite, test } from 'node:test'
 import { WebSocket } from 'ws'
 import type { WorkerPlan } from '#contract/cell.ts'
 import { OperatorError } from '#contract/errors.ts'
 import { account } from '#test/backend.ts'
 import { eventually } from '#test/temporary.ts'
-import { type Fixture, type Source, startFixture } from './fixture.ts'
+import { type Fixture, pidsOf, type Source, startFixture } from './fixture.ts'
 
 const says = (word: string, over: Partial<Source> = {}): Source => ({
   code: `let n = 0; export default { fetch: () => new Response('${word} ' + ++n) }`,
   ...over,
 })
-
-/** Processes of a fixture's cells, by what the kernel says: the owner's mark in their environment. */
-async function pidsOf({ runDirectory }: Pick<Fixture, 'runDirectory'>): Promise<number[]> {
-  const found = await Promise.all(
-    (await readdir('/proc')).filter(Number).map(async (pid) => {
-      const environ = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '')
-      return environ.includes(`=${runDirectory}\0`) ? [Number(pid)] : []
-    }),
-  )
-  return found.flat()
-}
 
 async function socketsIn({ runDirectory }: Pick<Fixture, 'runDirectory'>): Promise<number> {
   return (await readdir(runDirectory)).length

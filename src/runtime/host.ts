@@ -29,6 +29,8 @@ export type CellHostOptions = {
    * missing, and the same at each start, because that is how a server finds its orphans.
    */
   readonly runDirectory: string
+  /** Where the files of Durable Objects are: a folder per account, made when it is needed. */
+  readonly objectsDirectory: string
   readonly readModule: (key: BlobKey) => Promise<Uint8Array>
   /** What separates the running plan of a cell from the wanted one: `deploy/change.ts`. */
   readonly decide: (running: CellPlan, wanted: CellPlan) => CellChange
@@ -43,6 +45,8 @@ export type CellHostOptions = {
   readonly drainMs: number
   /** How long it stays after its last request, for `waitUntil` work. */
   readonly lingerMs: number
+  /** How long requests may finish while visitors are held for a process that takes over objects. */
+  readonly holdMs: number
   readonly startTimeoutMs: number
 }
 
@@ -52,6 +56,8 @@ const checksAtOnce = 2
 const longestLine = 10_000
 const waitingPerAccount = 100
 const closeGraceMs = 5_000
+/** How long a process may take to end once nothing is in flight to it. */
+const holdGraceMs = 1_000
 // A unix socket's address, with its end (`sockaddr_un`).
 const longestSocketPath = 107
 
@@ -155,8 +161,10 @@ class WorkerdHost implements CellHost {
     this.#refuseIfClosed()
     const running = this.#accounts.get(account) ?? []
     const matches = wanted.map((plan) => ({ plan, cell: this.#reusable(plan, running) }))
+    const isFree = (plan: CellPlan): boolean => !running.some((cell) => sharesObjects(cell, plan))
     const missing = matches.flatMap(({ plan, cell }) => (cell ? [] : [plan]))
-    const fresh = await this.#startAll(missing, start)
+    const taking = missing.filter((plan) => !isFree(plan))
+    const fresh = await this.#startAll(missing.filter(isFree), start)
     const kept: Cell[] = []
     const undo: (() => Promise<void>)[] = fresh.map((cell) => () => cell.stop(0))
     try {
@@ -165,8 +173,11 @@ class WorkerdHost implements CellHost {
         const before = cell.plan
         undo.push(() => cell.assign(before))
         if (await this.#assign(cell, plan)) kept.push(cell)
+        else if (cell.hasObjects) taking.push(plan)
         else fresh.push(...(await this.#startAll([plan], start)))
       }
+      const leaving = running.filter((cell) => cell.hasObjects && !kept.includes(cell))
+      if (leaving.length > 0) fresh.push(...(await this.#takeOver(taking, leaving)))
     } catch (error) {
       await Promise.allSettled(undo.map((run) => run()))
       throw error
@@ -175,7 +186,33 @@ class WorkerdHost implements CellHost {
     if (next.length > 0) this.#accounts.set(account, next)
     else this.#accounts.delete(account)
     this.#publish()
-    for (const cell of running) if (!next.includes(cell)) this.#retirement.take(account, cell)
+    for (const cell of running) {
+      if (next.includes(cell)) continue
+      if (cell.hasObjects) await cell.stop(0)
+      else this.#retirement.take(account, cell)
+    }
+  }
+
+  /**
+   * Starts cells that open the objects of others (or of which others were rid): two processes never
+   * have the same objects open. Visitors wait; WebSockets are closed and may come again. If one
+   * does not come up, the old ones are brought back.
+   */
+  async #takeOver(plans: readonly CellPlan[], olds: readonly Cell[]): Promise<readonly Cell[]> {
+    const { ingress, holdMs } = this.#options
+    for (const cell of olds) cell.hold()
+    this.#publish()
+    try {
+      const ids = olds.flatMap(({ targetIds }) => targetIds)
+      ingress.closeWebSockets(ids)
+      await ingress.drain(ids, holdMs)
+      await Promise.all(olds.map((cell) => cell.pause(holdGraceMs)))
+      return await this.#startAll(plans, 'start')
+    } catch (error) {
+      await Promise.all(olds.map((cell) => cell.resume()))
+      this.#publish()
+      throw error
+    }
   }
 
   /** The one running cell that needs no more than new values to become as planned. */
@@ -247,6 +284,16 @@ class WorkerdHost implements CellHost {
       return found
     }
   }
+}
+
+/** Whether a cell has files open that a planned one would open. */
+function sharesObjects(cell: Cell, plan: CellPlan): boolean {
+  const wanted = new Set(idsOfObjects(plan))
+  return idsOfObjects(cell.plan).some((id) => wanted.has(id))
+}
+
+function idsOfObjects({ workers }: CellPlan): readonly string[] {
+  return workers.flatMap(({ objects }) => objects.map(({ id }) => id))
 }
 
 // workerd exits at its first use of TLS where the system has no roots; Node brings its own.

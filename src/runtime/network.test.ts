@@ -77,6 +77,7 @@ suite('the network of a cell', () => {
         backplaneSocket: '',
         hiddenName: 'hidden',
         rootCertificates,
+        objectsDirectory: '',
         isCheck: true,
         agentSource: sources.agent,
         hiddenSource: sources.hidden,

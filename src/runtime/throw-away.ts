@@ -28,6 +28,7 @@ export function launchThrowAway(
       backplaneSocket: socketPath(context.runDirectory, id, 'b'),
       hiddenName: newHiddenName(context),
       rootCertificates: context.rootCertificates,
+      objectsDirectory: '',
       isCheck: true,
       agentSource: sources.agent,
       hiddenSource: sources.hidden,
