@@ -63,12 +63,22 @@ export class Activation {
       try {
         await commit()
       } catch (error) {
-        await host.apply(account, planCells(account, running))
+        await this.#putBack(account, running)
         throw error
       }
       for (const { version } of replacement.plans) this.#leftOut.delete(version.id)
     })
     await this.publish()
+  }
+
+  /** Whoever asked for the change is told why it failed, not that this did as well. */
+  async #putBack(account: AccountId, running: readonly WorkerPlan[]): Promise<void> {
+    try {
+      await this.#options.host.apply(account, planCells(account, running))
+    } catch (error) {
+      const message = 'a deployment that was not stored runs on'
+      this.#options.log.error(message, { account, error: messageOf(error) })
+    }
   }
 
   /** The plans of a deployment's versions, each with its share. */
