@@ -18,6 +18,8 @@ const jsonRoutes: readonly (readonly [method: string, path: string])[] = [
   ['POST', '/user/tokens'],
   ['POST', '/accounts'],
   ['PUT', 'workers/subdomain'],
+  ['PUT', 'workers/scripts/steady'],
+  ['POST', 'workers/scripts/steady/versions'],
   ['PATCH', 'workers/scripts/steady/settings'],
   ['PATCH', 'workers/scripts/steady/script-settings'],
   ['POST', 'workers/scripts/steady/subdomain'],
@@ -40,7 +42,7 @@ const jsonRoutes: readonly (readonly [method: string, path: string])[] = [
 /** These take an empty list. */
 const listRoute = /\/bulk(\/delete)?$/
 /** These take as much as an upload may have. */
-const largeRoute = /\/workers\/steady\/versions$|\/bulk(\/delete)?$/
+const largeRoute = /\/scripts\/steady$|\/steady\/versions$|\/bulk(\/delete)?$/
 
 const bodies: readonly (readonly [title: string, body: string])[] = [
   ['a list', '[]'],
