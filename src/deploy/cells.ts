@@ -1,5 +1,6 @@
-import type { CellPlan, WorkerPlan } from '#contract/cell.ts'
+import type { CellPlan, ObjectNamespace, WorkerPlan } from '#contract/cell.ts'
 import type { AccountId, WorkerName } from '#contract/ids.ts'
+import { classesIn } from './object-classes.ts'
 
 /**
  * Which cells an account needs: one for each group of Workers that are bound to each other,
@@ -9,8 +10,12 @@ import type { AccountId, WorkerName } from '#contract/ids.ts'
  * The order of cells, and of Workers in them, depends on names and ages alone, so that two plans
  * of the same Workers can be compared place by place.
  */
-export function planCells(account: AccountId, workers: readonly WorkerPlan[]): readonly CellPlan[] {
-  const ordered = workers.toSorted(byNameAndAge)
+export function planCells(
+  account: AccountId,
+  workers: readonly WorkerPlan[],
+  classes: ReadonlyMap<WorkerName, readonly ObjectNamespace[]> = new Map(),
+): readonly CellPlan[] {
+  const ordered = placeObjects(workers.toSorted(byNameAndAge), classes)
   const groups = new Groups(ordered.map(({ worker }) => worker))
   const owners = new Map(
     ordered.flatMap(({ worker, objects }) => objects.map(({ id }) => [id, worker] as const)),
@@ -23,6 +28,27 @@ export function planCells(account: AccountId, workers: readonly WorkerPlan[]): r
   }
   const cells = Map.groupBy(ordered, ({ worker }) => groups.rootOf(worker))
   return [...cells.values()].map((members) => ({ account, workers: members }))
+}
+
+/**
+ * Gives the objects of each Worker to the version with the largest share (of equal ones, the
+ * oldest), as far as its code has their classes: objects run once.
+ */
+function placeObjects(
+  ordered: readonly WorkerPlan[],
+  classes: ReadonlyMap<WorkerName, readonly ObjectNamespace[]>,
+): readonly WorkerPlan[] {
+  const leads = new Map<WorkerName, WorkerPlan>()
+  for (const plan of ordered) {
+    const lead = leads.get(plan.worker)
+    if (!lead || plan.percentage > lead.percentage) leads.set(plan.worker, plan)
+  }
+  return ordered.map((plan) => {
+    if (leads.get(plan.worker) !== plan) return { ...plan, objects: [] }
+    const inCode = classesIn(plan.exports)
+    const objects = (classes.get(plan.worker) ?? []).filter((each) => inCode.has(each.className))
+    return { ...plan, objects }
+  })
 }
 
 function byNameAndAge(a: WorkerPlan, b: WorkerPlan): number {

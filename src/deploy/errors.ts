@@ -1,4 +1,4 @@
-import { defineError } from '#contract/errors.ts'
+import { ApiError, defineError } from '#contract/errors.ts'
 import * as limits from './limits.ts'
 
 // What can be wrong with an upload. Codes are Cloudflare's:
@@ -93,6 +93,87 @@ export const migratedClassNotExported = defineError(
   (className: string) =>
     `Cannot apply new-class migration to class '${className}' that is not exported by script.`,
 )
+
+export const classNotConfigured = defineError(
+  10061,
+  400,
+  (className: string) =>
+    `Cannot create binding for class '${className}' because it is not currently configured to implement Durable Objects. Did you forget to apply a --new-class migration to it?`,
+)
+
+export const classOfOtherMissing = defineError(
+  10061,
+  400,
+  (className: string, script: string) =>
+    `Cannot create binding for class '${className}' in script '${script}', which does not exist or has no such class.`,
+)
+
+export const existingClassNotExported = defineError(
+  10064,
+  400,
+  (className: string) =>
+    `New version of script does not export class '${className}' which is depended on by existing Durable Objects. If you want to delete the Durable Objects and all their data, deploy a delete-class migration.`,
+)
+
+export const migratedClassExists = defineError(
+  10074,
+  400,
+  (kind: string, className: string) =>
+    `Cannot apply ${kind} migration to class '${className}' that is already depended on by existing Durable Objects`,
+)
+
+export const migratedClassMissing = defineError(
+  10071,
+  400,
+  (kind: string, className: string) =>
+    `Cannot apply ${kind} migration to class '${className}' that does not exist.`,
+)
+
+export const deletedClassBound = defineError(
+  10061,
+  400,
+  (className: string, scripts: readonly string[]) =>
+    `Cannot apply --delete-class migration to class '${className}' without also removing the binding that references it${scripts.length > 0 ? ` (in ${scripts.join(', ')})` : ''}.`,
+)
+
+export const transferSourceMissing = defineError(
+  10071,
+  400,
+  (script: string) =>
+    `Cannot apply transfer-class migration: there is no other script '${script}'.`,
+)
+
+export const migrationTagFailed = defineError(
+  10079,
+  400,
+  (current: string | undefined, expected: string | undefined) =>
+    current === undefined
+      ? `Migration tag precondition failed; got tag '${expected}' when expected no tags`
+      : `Migration tag precondition failed; current tag is ${current}`,
+)
+
+export const migrationInVersion = defineError(
+  10211,
+  400,
+  () =>
+    'A version that is not deployed cannot carry Durable Object migrations. Apply them with `wrangler deploy`.',
+)
+
+export const exportInVersion = defineError(
+  100406,
+  400,
+  () =>
+    'The "exports" of this version differ from the Durable Object classes that there are. Apply them with `wrangler deploy`.',
+)
+
+/** `meta.details` is what wrangler prints, a line each. */
+export const reconciliationFailed = (details: readonly object[]): ApiError =>
+  new ApiError({
+    code: 100402,
+    status: 400,
+    message: 'The Durable Object exports of this upload could not be reconciled.',
+    meta: { details },
+  })
 
 export const featureUnavailable = defineError(
   10021,
