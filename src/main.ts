@@ -20,6 +20,7 @@ import { openBlobs } from '#drivers/blob/fs/driver.ts'
 import { systemClock } from '#drivers/clock/system/driver.ts'
 import {
   prepareDirectory,
+  removeFolder,
   socketDirectory,
   writePrivateFile,
 } from '#drivers/directory/local/driver.ts'
@@ -69,11 +70,12 @@ export async function startServer(config: Config): Promise<RunningServer> {
   stack.use(ingress)
   const served = await openBindings(config, drivers, stack)
   const code = drivers.blob
+  const objectsDirectory = join(config.dataDirectory, 'objects')
   const host = stack.use(
     await startCellHost({
       ...drivers,
       workerdPath,
-      objectsDirectory: join(config.dataDirectory, 'objects'),
+      objectsDirectory,
       runDirectory: await socketDirectory(config.dataDirectory),
       readModule: (key) => readModule(code, key),
       decide: decideChange,
@@ -95,6 +97,8 @@ export async function startServer(config: Config): Promise<RunningServer> {
     bindings: served,
     domain: config.domain,
     urlOf,
+    removeObjects: (account, namespace) =>
+      removeFolder(join(objectsDirectory, account, namespace)),
     publishRoutes: (table) => ingress.publishRoutes(table),
   })
   const { account, token } = await control.prepare(await knownToken(config))

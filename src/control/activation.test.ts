@@ -7,6 +7,7 @@ import type { Log } from '#contract/ports/log.ts'
 import type { RouteTable } from '#contract/snapshot.ts'
 import { account, otherAccount } from '#test/backend.ts'
 import { Activation } from './activation.ts'
+import { ClassStore } from './class-store.ts'
 import { deploymentOf, key, openStore, versionOf, workerOf } from './fixture.ts'
 import { Registry } from './registry.ts'
 import type { WorkerKey } from './worker-store.ts'
@@ -69,6 +70,7 @@ async function openActivation() {
     workers: all.store,
     identities: all.identities,
     registry,
+    classStore: new ClassStore(all.ports.sql),
     host: recordingHost(events, failures),
     publishRoutes: (next) => {
       table = next

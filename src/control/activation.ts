@@ -1,9 +1,10 @@
-import type { CellHost, WorkerPlan } from '#contract/cell.ts'
+import type { CellHost, ObjectNamespace, WorkerPlan } from '#contract/cell.ts'
 import { messageOf } from '#contract/errors.ts'
 import type { AccountId, WorkerName } from '#contract/ids.ts'
 import type { Log } from '#contract/ports/log.ts'
 import type { RoutedWorker, RouteTable } from '#contract/snapshot.ts'
 import { planCells } from '#deploy/cells.ts'
+import type { ClassChange, ClassStore } from './class-store.ts'
 import { activationFailed } from './errors.ts'
 import type { IdentityStore } from './identity-store.ts'
 import type { Account, Share } from './records.ts'
@@ -15,6 +16,7 @@ export type ActivationOptions = {
   readonly identities: IdentityStore
   readonly workers: WorkerStore
   readonly registry: Registry
+  readonly classStore: ClassStore
   readonly host: CellHost
   readonly publishRoutes: (table: RouteTable) => void
   readonly domain: string
@@ -22,7 +24,12 @@ export type ActivationOptions = {
 }
 
 /** A Worker that is about to run otherwise: with these plans, or, if there are none, no more. */
-export type Replacement = { readonly worker: WorkerName; readonly plans: readonly WorkerPlan[] }
+export type Replacement = {
+  readonly worker: WorkerName
+  readonly plans: readonly WorkerPlan[]
+  /** What becomes of Durable Object classes with it. */
+  readonly classes?: ClassChange | undefined
+}
 
 /** Makes what is stored run. */
 export class Activation {
@@ -51,7 +58,8 @@ export class Activation {
       const running = await this.#running(account)
       const others = running.filter(({ worker }) => worker !== replacement.worker)
       try {
-        await host.apply(account, planCells(account, [...others, ...replacement.plans]))
+        const classes = await this.#classes({ account, worker: replacement.worker }, replacement)
+        await host.apply(account, planCells(account, [...others, ...replacement.plans], classes))
       } catch (error) {
         log.warn('a deployment did not start', {
           account,
@@ -74,7 +82,8 @@ export class Activation {
   /** Whoever asked for the change is told why it failed, not that this did as well. */
   async #putBack(account: AccountId, running: readonly WorkerPlan[]): Promise<void> {
     try {
-      await this.#options.host.apply(account, planCells(account, running))
+      const classes = await this.#classes({ account })
+      await this.#options.host.apply(account, planCells(account, running, classes))
     } catch (error) {
       const message = 'a deployment that was not stored runs on'
       this.#options.log.error(message, { account, error: messageOf(error) })
@@ -135,6 +144,17 @@ export class Activation {
     return `${worker}.${host}`
   }
 
+  /** The Durable Object classes of each Worker of an account, as they are or are about to be. */
+  async #classes(
+    of: { readonly account: AccountId; readonly worker?: WorkerName },
+    { classes: change }: Pick<Replacement, 'classes'> = {},
+  ): Promise<ReadonlyMap<WorkerName, readonly ObjectNamespace[]>> {
+    const stored = await this.#options.classStore.states(of.account)
+    const states = new Map([...stored, ...(change?.others ?? [])])
+    if (change && of.worker !== undefined) states.set(of.worker, change.state)
+    return new Map([...states].map(([worker, { classes }]) => [worker, classes]))
+  }
+
   /** What follows the name of a Worker in its hosts, by account. */
   async #accountHosts(): Promise<ReadonlyMap<AccountId, readonly string[]>> {
     const hosts = new Map<AccountId, readonly string[]>()
@@ -187,7 +207,7 @@ export class Activation {
         this.#leaveOut(account, { worker, ids: versions.map((v) => v.versionId), error })
       }
     }
-    await host.restore(account, planCells(account, plans))
+    await host.restore(account, planCells(account, plans, await this.#classes({ account })))
   }
 
   #leaveOut(

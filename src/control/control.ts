@@ -3,6 +3,8 @@ import type { Ports } from '#contract/ports.ts'
 import type { RouteTable } from '#contract/snapshot.ts'
 import { Activation } from './activation.ts'
 import { createApp } from './app.ts'
+import { ClassStore } from './class-store.ts'
+import { Classes, type ClassesOptions } from './classes.ts'
 import { emptyAccountRoutes, emptyRoutes } from './empty-api.ts'
 import { type Administrator, Identities } from './identities.ts'
 import { accountRoutes, identityRoutes } from './identity-api.ts'
@@ -26,6 +28,7 @@ export type ControlOptions = Omit<Ports, 'vault'> & {
   readonly domain: string
   /** Where visitors reach a host name. */
   readonly urlOf: (host: string) => string
+  readonly removeObjects: ClassesOptions['removeObjects']
 }
 
 /** The folder of migrations that control's database needs. */
@@ -51,14 +54,17 @@ export function createControl(options: ControlOptions): Control {
   const store = new WorkerStore(options.sql)
   const identityStore = new IdentityStore(options.sql)
   const registry = new Registry(options.bindings, blob)
+  const classStore = new ClassStore(options.sql)
+  const classes = new Classes({ ...options, classStore, workers: store })
   const activation = new Activation({
     ...options,
     workers: store,
     identities: identityStore,
     registry,
+    classStore,
   })
-  const maker = new VersionMaker({ ...options, workers: store, registry })
-  const workers = new Workers({ ...options, store, maker, activation, registry })
+  const maker = new VersionMaker({ ...options, workers: store, registry, classes })
+  const workers = new Workers({ ...options, store, maker, activation, registry, classes })
   const tokens = new Tokens({ ...options, store: identityStore })
   const publish = (): Promise<void> => activation.publish()
   const identities = new Identities({ ...options, store: identityStore, tokens, publish })
@@ -89,6 +95,7 @@ export function createControl(options: ControlOptions): Control {
     }),
     async prepare(knownToken) {
       await maker.sweep()
+      await classes.sweep()
       const administrator = await identities.administrator(knownToken)
       await activation.publish()
       return administrator

@@ -55,6 +55,7 @@ export function workerOf({ account: of, worker }: WorkerKey, more: Partial<Worke
     isOnSubdomain: true,
     hasPreviews: false,
     settings: workerSettings.parse({}),
+    migrationTag: null,
     ...more,
   }
 }

@@ -54,6 +54,8 @@ export const workerRecord = z.object({
   isOnSubdomain: z.boolean(),
   hasPreviews: z.boolean(),
   settings: workerSettings,
+  /** Of the Durable Object migration that was applied last. Written with classes, not with this. */
+  migrationTag: z.string().nullable(),
 })
 export type Worker = Readonly<z.output<typeof workerRecord>>
 

@@ -73,12 +73,14 @@ function upload({ workers }: WorkersApiOptions): Run {
       annotations: { 'workers/triggered_by': 'upload' },
     }
     const isStrict = call.url.searchParams.get('bindings_inherit') === 'strict'
-    const { worker, version } = await workers.upload(change, form, { isDeployed: true, isStrict })
+    const how = { isDeployed: true, isStrict }
+    const { worker, version, reconciliation } = await workers.upload(change, form, how)
     return succeed({
       ...shownScript(worker, version),
       deployment_id: version.id,
       pipeline_hash: null,
       startup_time_ms: version.startupTimeMs,
+      ...(reconciliation !== undefined && { exports_reconciliation: reconciliation }),
     })
   }
 }

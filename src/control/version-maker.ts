@@ -8,7 +8,9 @@ import { checkCompatibility } from '#deploy/compatibility.ts'
 import { noHandlers, serviceMissing, uploadInvalid } from '#deploy/errors.ts'
 import type { Metadata } from '#deploy/metadata.ts'
 import type { Upload, UploadedModule } from '#deploy/upload.ts'
-import { entryOf, refuseDurableObjects, resolveBindings, unservedBinding } from '#deploy/version.ts'
+import { entryOf, resolveBindings, unservedBinding } from '#deploy/version.ts'
+import type { ClassChange } from './class-store.ts'
+import type { Classes } from './classes.ts'
 import type { Author, Version } from './records.ts'
 import type { Registry } from './registry.ts'
 import type { WorkerKey, WorkerStore } from './worker-store.ts'
@@ -17,10 +19,17 @@ export type VersionMakerOptions = Pick<Ports, 'blob' | 'clock' | 'random'> & {
   readonly workers: WorkerStore
   readonly registry: Registry
   readonly host: CellHost
+  readonly classes: Classes
 }
 
 /** A version that is made and checked, but not stored. */
-export type MadeVersion = { readonly version: Version; readonly plan: WorkerPlan }
+export type MadeVersion = {
+  readonly version: Version
+  readonly plan: WorkerPlan
+  /** What becomes of Durable Object classes with it. */
+  readonly change?: ClassChange
+  readonly reconciliation?: Json
+}
 
 export type NewVersion = {
   readonly key: WorkerKey
@@ -57,7 +66,7 @@ export class VersionMaker {
    */
   async fromUpload<Value>(
     upload: Upload,
-    facts: NewVersion,
+    facts: NewVersion & { readonly isDeployed: boolean },
     store: (made: MadeVersion) => Promise<Value>,
   ): Promise<Value> {
     const { workers, clock } = this.#options
@@ -72,17 +81,14 @@ export class VersionMaker {
       previous: previous?.bindings ?? [],
       isStrict: facts.isStrict,
     })
-    const [served, unserved] = this.#partition(sources.map(entryOf))
-    const bindings = await this.#admit(
-      sources.filter((source) => served.has(entryOf(source).name)),
-      facts.key,
-    )
+    this.#checkServed(sources)
+    const admitted = await this.#admit(sources, facts.key)
     const { modules, written } = await this.#writeModules(facts.key, upload.modules)
     try {
       const draft: Version = {
         ...this.#fresh(facts, previous),
         metadata: shownMetadata(metadata),
-        bindings,
+        bindings: admitted,
         format: upload.format,
         mainModule: upload.mainModule,
         modules,
@@ -97,10 +103,14 @@ export class VersionMaker {
       const plan = await this.#options.registry.plan(draft)
       await this.#checkServices(plan, entries)
       const { exports, startupTimeMs } = await this.#check(plan)
-      refuseDurableObjects({ metadata, entries: unserved, exports })
+      const { key, isDeployed } = facts
+      const seen = { key, metadata, exports, bindings: admitted, isDeployed }
+      const { bindings, ...classified } = await this.#options.classes.decide(seen)
+      const version = { ...draft, bindings, exports, startupTimeMs }
       return await store({
-        version: { ...draft, exports, startupTimeMs },
-        plan: { ...plan, exports },
+        version,
+        plan: await this.#options.registry.plan(version),
+        ...classified,
       })
     } catch (error) {
       await this.removeModules(written)
@@ -117,14 +127,16 @@ export class VersionMaker {
       previous: previous.bindings.filter(({ name }) => !dropped.includes(name)),
       isStrict: amendment.isStrict,
     })
-    const [, [unserved]] = this.#partition(sources.map(entryOf))
-    if (unserved) throw unservedBinding(unserved)
+    this.#checkServed(sources)
     const { compatibilityDate: date = previous.compatibilityDate } = amendment
     const flags = amendment.compatibilityFlags ?? previous.compatibilityFlags
     const version: Version = {
       ...previous,
       ...this.#fresh(amendment, previous),
-      bindings: await this.#admit(sources, amendment.key),
+      bindings: await this.#options.classes.resolve(
+        amendment.key,
+        await this.#admit(sources, amendment.key),
+      ),
       metadata: { ...previous.metadata, ...metadata },
       ...(date !== undefined && { compatibilityDate: date }),
       compatibilityFlags: [...flags],
@@ -163,16 +175,10 @@ export class VersionMaker {
     }
   }
 
-  /** The names of entries that somebody serves, and those that only Durable Objects would. */
-  #partition(entries: readonly Entry[]): readonly [ReadonlySet<string>, readonly Entry[]] {
-    const served = new Set<string>()
-    const unserved: Entry[] = []
-    for (const entry of entries) {
-      if (this.#options.registry.serves(entry.type)) served.add(entry.name)
-      else if (entry.type === 'durable_object_namespace') unserved.push(entry)
-      else throw unservedBinding(entry)
+  #checkServed(sources: ReturnType<typeof resolveBindings>): void {
+    for (const entry of sources.map(entryOf)) {
+      if (!this.#options.registry.serves(entry.type)) throw unservedBinding(entry)
     }
-    return [served, unserved]
   }
 
   #admit(sources: ReturnType<typeof resolveBindings>, key: WorkerKey): Promise<Entry[]> {

@@ -88,6 +88,7 @@ export function shownScript(worker: Worker, latest: Version | undefined): Shown 
     modified_on: worker.modifiedAt,
     usage_model: 'standard',
     has_assets: false,
+    ...migrationTagOf(worker),
     ...(latest && {
       etag: latest.etag,
       handlers: latest.exports.handlers,
@@ -128,6 +129,7 @@ export function shownSettings(options: {
   return {
     ...shownScriptSettings(worker),
     usage_model: 'standard',
+    ...migrationTagOf(worker),
     bindings: latest?.bindings.map((stored) => registry.reveal(stored)) ?? [],
     ...(latest && {
       ...compatibilityOf(latest),
@@ -138,6 +140,11 @@ export function shownSettings(options: {
       annotations: latest.annotations,
     }),
   }
+}
+
+/** Absent where there were no migrations: clients take the empty string for a tag. */
+function migrationTagOf({ migrationTag: tag }: Worker): Shown {
+  return tag === null ? {} : { migration_tag: tag }
 }
 
 /** What belongs to a Worker and to no version. */

@@ -6,7 +6,9 @@ import {
   sql,
   type Statement,
   textColumn,
+  textColumnOrNull,
 } from '#contract/ports/sql.ts'
+import { type ClassChange, classStatements, removeClasses } from './class-store.ts'
 import type { Page, PageRange } from './identity-store.ts'
 import * as limits from './limits.ts'
 import {
@@ -27,6 +29,7 @@ export type WorkerChange = {
   readonly worker: Worker
   readonly version?: Version
   readonly deployment?: Deployment
+  readonly classes?: ClassChange | undefined
 }
 
 /** Workers, versions and deployments. Does not own `sql`. */
@@ -129,16 +132,19 @@ export class WorkerStore {
     return rows.map(deploymentOf)
   }
 
-  async apply({ worker, version, deployment }: WorkerChange): Promise<void> {
+  async apply({ worker, version, deployment, classes }: WorkerChange): Promise<void> {
+    const key = { account: worker.account, worker: worker.name }
     await this.#sql.write([
       putWorker(worker),
       ...(version ? [insertVersion(version)] : []),
       ...(deployment ? [insertDeployment(deployment)] : []),
+      ...(classes ? classStatements(key, classes) : []),
     ])
   }
 
   async remove({ account, worker }: WorkerKey): Promise<void> {
     await this.#sql.write([
+      ...removeClasses({ account, worker }),
       sql`DELETE FROM deployment WHERE account = ${account} AND worker = ${worker}`,
       sql`DELETE FROM version WHERE account = ${account} AND worker = ${worker}`,
       sql`DELETE FROM worker WHERE account = ${account} AND name = ${worker}`,
@@ -224,6 +230,7 @@ function workerOf(row: Row): Worker {
     isOnSubdomain: integerColumn(row, 'subdomain_enabled') === 1,
     hasPreviews: integerColumn(row, 'previews_enabled') === 1,
     settings: JSON.parse(textColumn(row, 'settings')),
+    migrationTag: textColumnOrNull(row, 'migration_tag'),
   })
 }
 

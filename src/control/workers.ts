@@ -5,6 +5,7 @@ import type { Json } from '#contract/json.ts'
 import type { Ports } from '#contract/ports.ts'
 import type { Upload } from '#deploy/upload.ts'
 import type { Activation } from './activation.ts'
+import { type Classes, changesClasses } from './classes.ts'
 import * as errors from './errors.ts'
 import * as limits from './limits.ts'
 import {
@@ -25,6 +26,7 @@ export type WorkersOptions = Pick<Ports, 'clock' | 'random' | 'log'> & {
   readonly maker: VersionMaker
   readonly activation: Activation
   readonly registry: Registry
+  readonly classes: Classes
 }
 
 /** How a change of a Worker is asked for. */
@@ -32,6 +34,14 @@ export type Change = {
   readonly key: WorkerKey
   readonly author: Author
   readonly annotations: Readonly<Record<string, string>>
+}
+
+/** What became of an upload. */
+export type Uploaded = {
+  readonly worker: Worker
+  readonly version: Version
+  /** `exports_reconciliation`, where the upload asked for it. */
+  readonly reconciliation?: Json | undefined
 }
 
 /** What of a version of the same code is to be other: see `Amendment`. */
@@ -69,16 +79,29 @@ export class Workers {
     change: Change,
     upload: Upload,
     how: { readonly isDeployed: boolean; readonly isStrict: boolean },
-  ): Promise<{ readonly worker: Worker; readonly version: Version }> {
+  ): Promise<Uploaded> {
+    if (!changesClasses(upload.metadata)) return this.#upload(change, upload, how)
+    // A class may move from one Worker to another: no two such changes at a time.
+    return this.#turns.take(`classes/${change.key.account}`, () =>
+      this.#upload(change, upload, how),
+    )
+  }
+
+  #upload(
+    change: Change,
+    upload: Upload,
+    how: { readonly isDeployed: boolean; readonly isStrict: boolean },
+  ): Promise<Uploaded> {
     const { key } = change
     return this.#change(key, async () => {
-      const { store, maker } = this.#options
+      const { store, maker, classes } = this.#options
       const known = await store.worker(key)
       if (!known && !how.isDeployed) throw errors.workerNotFound()
       if (!known) await this.#checkCount(key)
       const annotations = { ...upload.metadata.annotations, ...change.annotations }
-      const facts = { ...change, annotations, isStrict: how.isStrict }
-      return maker.fromUpload(upload, facts, async ({ version, plan }) => {
+      const facts = { ...change, ...how, annotations }
+      return maker.fromUpload(upload, facts, async (made) => {
+        const { version, plan, change: changed, reconciliation } = made
         const worker = this.#amendedWorker(known ?? this.#newWorker(key), upload)
         if (!how.isDeployed) {
           await store.apply({ worker: known ?? worker, version })
@@ -87,10 +110,12 @@ export class Workers {
         const deployment = this.#newDeployment(change, wholly(version))
         await this.#options.activation.replace(
           key.account,
-          { worker: key.worker, plans: [plan] },
-          () => store.apply({ worker, version, deployment }),
+          { worker: key.worker, plans: [plan], classes: changed },
+          () => store.apply({ worker, version, deployment, classes: changed }),
         )
-        return { worker, version }
+        await classes.sweep()
+        const tag = changed ? (changed.state.tag ?? null) : worker.migrationTag
+        return { worker: { ...worker, migrationTag: tag }, version, reconciliation }
       })
     })
   }
@@ -144,6 +169,7 @@ export class Workers {
       const versions = await Promise.all(
         shares.map(({ versionId }) => this.version(key, versionId)),
       )
+      await this.#options.classes.checkVersions(key, versions)
       const isRollback = await this.#isRollback(key, { versions, isForced })
       const plans = await activation.plansOf(key, shares)
       const deployment = this.#newDeployment(change, shares, isRollback ? 'rollback' : 'deployment')
@@ -181,15 +207,17 @@ export class Workers {
   /** Stops a Worker and removes all of it. `isForced`: even if others are bound to it. */
   remove(key: WorkerKey, { isForced }: { readonly isForced: boolean }): Promise<void> {
     return this.#turns.take(turnOf(key), async () => {
-      const { store, activation, maker, registry } = this.#options
+      const { store, activation, maker, registry, classes } = this.#options
       await this.get(key)
-      const { incoming } = await this.references(key)
+      const bound = [...(await classes.boundToAny(key)).values()].flat()
+      const incoming = [...new Set([...(await this.references(key)).incoming, ...bound])]
       if (incoming.length > 0 && !isForced) throw errors.workerInUse(incoming.join(', '))
       const keys = await store.moduleKeys(key)
       await activation.replace(key.account, { worker: key.worker, plans: [] }, () =>
         store.remove(key),
       )
       await maker.removeModules(keys)
+      await classes.sweep()
       for (const live of registry.lives) await live.forget?.(key)
     })
   }
@@ -275,6 +303,7 @@ export class Workers {
       isOnSubdomain: false,
       hasPreviews: false,
       settings: workerSettings.parse({}),
+      migrationTag: null,
     }
   }
 

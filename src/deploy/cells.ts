@@ -44,10 +44,11 @@ function placeObjects(
     if (!lead || plan.percentage > lead.percentage) leads.set(plan.worker, plan)
   }
   return ordered.map((plan) => {
-    if (leads.get(plan.worker) !== plan) return { ...plan, objects: [] }
+    if (leads.get(plan.worker) !== plan)
+      return plan.objects.length === 0 ? plan : { ...plan, objects: [] }
     const inCode = classesIn(plan.exports)
     const objects = (classes.get(plan.worker) ?? []).filter((each) => inCode.has(each.className))
-    return { ...plan, objects }
+    return objects.length === 0 && plan.objects.length === 0 ? plan : { ...plan, objects }
   })
 }
 

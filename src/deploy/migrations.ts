@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { ObjectNamespace } from '#contract/cell.ts'
 import type { ObjectNamespaceId, WorkerName } from '#contract/ids.ts'
 import * as errors from './errors.ts'
+import { reasonOf } from './metadata.ts'
 import type { ClassDecision, ClassRequest, ClassState } from './object-classes.ts'
 
 const names = z.array(z.string().min(1).max(200)).max(500).nullish()
@@ -28,10 +29,7 @@ const migrationsSchema = stepSchema.extend({
 export function migrate(request: ClassRequest): ClassDecision {
   const { metadata, state } = request
   const parsed = migrationsSchema.safeParse(metadata.migrations)
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues
-    throw errors.metadataUnreadable(`migrations.${issue?.path.join('.')}: ${issue?.message}`)
-  }
+  if (!parsed.success) throw errors.metadataUnreadable(`migrations: ${reasonOf(parsed.error)}`)
   const { old_tag: oldTag, new_tag: newTag, steps, ...step } = parsed.data
   checkTag(state.tag, oldTag ?? undefined)
   const migration = new Migration(request)

@@ -3,7 +3,7 @@ import type { ObjectNamespace, WorkerExports } from '#contract/cell.ts'
 import type { ObjectNamespaceId, WorkerName } from '#contract/ids.ts'
 import type { Json } from '#contract/json.ts'
 import * as errors from './errors.ts'
-import type { Metadata } from './metadata.ts'
+import { type Metadata, reasonOf } from './metadata.ts'
 
 /** The Durable Object classes of a Worker: what no version owns. */
 export type ClassState = {
@@ -60,10 +60,7 @@ const declaredClass = z.object({
 })
 export type DeclaredClass = z.output<typeof declaredClass>
 
-const declaredExports = z.record(
-  text,
-  z.union([declaredClass, z.object({ type: z.string().refine((type) => type === 'worker') })]),
-)
+const declaredExports = z.record(text, z.looseObject({ type: z.string() }))
 
 /** The classes that `exports` declares, by name; nothing if it is absent. */
 export function declaredClasses({
@@ -71,14 +68,18 @@ export function declaredClasses({
 }: Pick<Metadata, 'exports'>): ReadonlyMap<string, DeclaredClass> | undefined {
   if (exports === undefined || exports === null) return undefined
   const parsed = declaredExports.safeParse(exports)
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues
-    throw errors.metadataUnreadable(`exports.${issue?.path.join('.')}: ${issue?.message}`)
+  if (!parsed.success) throw errors.metadataUnreadable(`exports: ${reasonOf(parsed.error)}`)
+  const classes = new Map<string, DeclaredClass>()
+  for (const [name, entry] of Object.entries(parsed.data)) {
+    if (entry.type === 'worker') continue
+    if (entry.type !== 'durable-object') {
+      throw errors.featureUnavailable(`Exports of type "${entry.type}"`)
+    }
+    const read = declaredClass.safeParse(entry)
+    if (!read.success) throw errors.metadataUnreadable(`exports.${name}: ${reasonOf(read.error)}`)
+    classes.set(name, read.data)
   }
-  const classes = Object.entries(parsed.data).flatMap(([name, entry]) =>
-    entry.type === 'durable-object' && 'state' in entry ? [[name, entry] as const] : [],
-  )
-  return new Map(classes)
+  return classes
 }
 
 /** The names of the Durable Object classes that code exports. */

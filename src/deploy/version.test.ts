@@ -1,16 +1,9 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import type { Entry } from '#contract/binding.ts'
-import type { WorkerExports } from '#contract/cell.ts'
 import type { Json } from '#contract/json.ts'
 import * as limits from './limits.ts'
-import {
-  type BindingRequest,
-  entryOf,
-  refuseDurableObjects,
-  resolveBindings,
-  unservedBinding,
-} from './version.ts'
+import { type BindingRequest, entryOf, resolveBindings, unservedBinding } from './version.ts'
 
 function entry(type: string, name: string, rest: Record<string, Json> = {}): Entry {
   return { ...rest, type, name }
@@ -213,7 +206,6 @@ suite('bindings of a new version: how many variables and secrets', () => {
 suite('bindings that nobody here serves', () => {
   const cases: readonly (readonly [string, RegExp])[] = [
     ['d1', /"D" is of type "d1", which is not available here yet/],
-    ['durable_object_namespace', /not available here yet/],
     ['vpc_service', /not available here yet/],
     ['kv', /"D" is of type "kv", which does not exist/],
     ['constructor', /which does not exist/],
@@ -223,122 +215,6 @@ suite('bindings that nobody here serves', () => {
       const error = unservedBinding(entry(type, 'D'))
       assert.match(error.message, message)
       assert.equal(error.name, 'ApiError')
-    })
-  }
-})
-
-function steps(...list: Json[]): Json {
-  return { new_tag: 'v1', steps: list }
-}
-
-const exports: WorkerExports = {
-  hasDefault: true,
-  handlers: ['fetch'],
-  named: [
-    { name: 'Room', type: 'durable-object', handlers: ['fetch'] },
-    { name: 'Hall', type: 'durable-object', handlers: [] },
-  ],
-}
-
-suite('Durable Objects: what asks for none', () => {
-  const cases: readonly (readonly [string, Record<string, Json>])[] = [
-    ['nothing', {}],
-    ['no migrations', { migrations: null }],
-    ['no steps', { migrations: { new_tag: 'v1', steps: [] } }],
-    ['flat migrations without classes', { migrations: { new_classes: [], deleted_classes: [] } }],
-    ['a tag named as a kind of export', { migrations: { new_tag: 'workflow', steps: [] } }],
-    ['exports that are Workers', { exports: { default: { type: 'worker' } } }],
-    ['a Worker named as another kind', { exports: { workflow: { type: 'worker' } } }],
-    ['no exports', { exports: null }],
-  ]
-  for (const [title, metadata] of cases) {
-    test(title, () => {
-      refuseDurableObjects({ metadata, entries: [entry('d1', 'DB')], exports })
-    })
-  }
-})
-
-suite('Durable Objects: refused', () => {
-  const room = entry('durable_object_namespace', 'ROOMS', { class_name: 'Room' })
-  const unavailable = /Durable Objects are not available here yet/
-  const missing = /Cannot apply new-class migration to class 'Lost' that is not exported/
-  const unbound = /Cannot create binding for class 'Lost' that is not exported/
-  type Asked = { migrations?: Json; exports?: Json; entries?: Entry[] }
-  const cases: readonly (readonly [string, Asked, number, RegExp])[] = [
-    ['a new class', { migrations: steps({ new_classes: ['Room'] }) }, 10021, unavailable],
-    [
-      'a class with SQL',
-      { migrations: steps({ new_sqlite_classes: ['Room'] }) },
-      10021,
-      unavailable,
-    ],
-    ['a flat migration', { migrations: { new_sqlite_classes: ['Hall'] } }, 10021, unavailable],
-    ['a deleted class', { migrations: steps({ deleted_classes: ['Lost'] }) }, 10021, unavailable],
-    [
-      'a renamed class',
-      { migrations: steps({ renamed_classes: [{ from: 'Lost', to: 'Room' }] }) },
-      10021,
-      unavailable,
-    ],
-    [
-      'a declared class',
-      { exports: { default: { type: 'worker' }, Room: { type: 'durable-object' } } },
-      10021,
-      unavailable,
-    ],
-    ['a declared workflow', { exports: { Flow: { type: 'workflow' } } }, 10021, unavailable],
-    [
-      'a new class that is not there',
-      { migrations: steps({ new_classes: ['Lost'] }) },
-      10070,
-      missing,
-    ],
-    [
-      'a class with SQL that is not there',
-      { migrations: steps({ new_classes: ['Room'] }, { new_sqlite_classes: ['Hall', 'Lost'] }) },
-      10070,
-      missing,
-    ],
-    ['the same, flat', { migrations: { new_sqlite_classes: ['Lost'] } }, 10070, missing],
-    [
-      'a binding to a class',
-      { entries: [room] },
-      10021,
-      /"ROOMS" is of type "durable_object_names/,
-    ],
-    [
-      'a binding to a class that is not there',
-      { entries: [entry('d1', 'DB'), { ...room, class_name: 'Lost' }] },
-      10061,
-      unbound,
-    ],
-    [
-      "a binding to another Worker's class",
-      { entries: [{ ...room, class_name: 'Lost', script_name: 'other' }] },
-      10021,
-      /"ROOMS" is of type "durable_object_namespace", which is not available/,
-    ],
-    [
-      'a binding without a class',
-      { entries: [entry('durable_object_namespace', 'ROOMS')] },
-      10021,
-      /"ROOMS" is of type "durable_object_namespace", which is not available/,
-    ],
-    [
-      'both: the migration is named first',
-      { entries: [{ ...room, class_name: 'Lost' }], migrations: { new_classes: ['Lost'] } },
-      10070,
-      missing,
-    ],
-  ]
-  for (const [title, { entries: asked = [], ...metadata }, code, message] of cases) {
-    test(title, () => {
-      assert.throws(() => refuseDurableObjects({ metadata, entries: asked, exports }), {
-        name: 'ApiError',
-        code,
-        status: 400,
-        message,
-      })
     })
   }
 })

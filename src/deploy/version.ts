@@ -1,9 +1,6 @@
-import { z } from 'zod'
 import type { Entry } from '#contract/binding.ts'
-import type { WorkerExports } from '#contract/cell.ts'
 import * as errors from './errors.ts'
 import * as limits from './limits.ts'
-import type { Metadata } from './metadata.ts'
 
 /** Where a binding of a new version comes from: the upload, or the version before it. */
 export type BindingSource =
@@ -105,56 +102,4 @@ export function unservedBinding({ name, type }: Entry): Error {
   return platformTypes.has(type)
     ? errors.bindingUnavailable(name, type)
     : errors.bindingUnknown(name, type)
-}
-
-const classNames = z.array(z.string())
-const step = z.object({
-  new_classes: classNames.exactOptional(),
-  new_sqlite_classes: classNames.exactOptional(),
-})
-const migrationsSchema = z.union([z.object({ steps: z.array(step) }), step])
-
-/**
- * Judges what an upload says of Durable Objects by what the code exports: a class that is not
- * there is the author's mistake and named as such, the rest is not available here yet.
- */
-export function refuseDurableObjects(upload: {
-  readonly metadata: Metadata
-  readonly entries: readonly Entry[]
-  readonly exports: WorkerExports
-}): void {
-  const { metadata, entries, exports } = upload
-  const classes = new Set(exports.named.map(({ name }) => name))
-  for (const name of newClassesOf(metadata)) {
-    if (!classes.has(name)) throw errors.migratedClassNotExported(name)
-  }
-  const [namespace] = entries.filter(({ type }) => type === 'durable_object_namespace')
-  if (namespace) {
-    const { class_name: name, script_name: script } = namespace
-    if (typeof name === 'string' && script === undefined && !classes.has(name)) {
-      throw errors.classNotExported(name)
-    }
-    throw unservedBinding(namespace)
-  }
-  if (asksForClasses(metadata)) {
-    throw errors.featureUnavailable('Durable Objects')
-  }
-}
-
-function newClassesOf({ migrations }: Metadata): readonly string[] {
-  const parsed = migrationsSchema.safeParse(migrations)
-  if (!parsed.success) return []
-  const steps = 'steps' in parsed.data ? parsed.data.steps : [parsed.data]
-  return steps.flatMap(({ new_classes: plain = [], new_sqlite_classes: sqlite = [] }) => [
-    ...plain,
-    ...sqlite,
-  ])
-}
-
-const classExport = z.object({ type: z.enum(['durable-object', 'workflow']) })
-
-/** An empty list of migrations asks for nothing. */
-function asksForClasses({ migrations = null, exports = null }: Metadata): boolean {
-  if (/_classes":\[[^\]]/.test(JSON.stringify(migrations))) return true
-  return Object.values(exports ?? {}).some((value) => classExport.safeParse(value).success)
 }
