@@ -279,9 +279,11 @@ export async function readBounded(
   let size = 0
   for await (const chunk of body) {
     size += chunk.byteLength
-    if (size > limit) throw errors.bodyTooLarge(limit)
-    chunks.push(chunk)
+    if (size <= limit) chunks.push(chunk)
+    // What is dropped here costs nothing, and the connection can be used again.
+    else if (size > limit + drainBytes) break
   }
+  if (size > limit) throw errors.bodyTooLarge(limit)
   return concat(chunks, size)
 }
 
