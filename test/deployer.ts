@@ -36,24 +36,19 @@ export async function otherAccount(server: TestServer, name: string): Promise<Pl
   return { ...admin, account: made.id, token: token.value, subdomain: made.subdomain }
 }
 
+type Asked = readonly [method: string, path: string, body?: unknown]
+
 /** Calls the API and gives its `result`; fails the test if it refuses. `~` is the account's path. */
-export async function call(
-  place: Place,
-  method: string,
-  path: string,
-  body?: unknown,
-): Promise<unknown> {
-  const answer = await ask(place, method, path, body)
-  assert.ok(answer.success, `${method} ${path}: ${JSON.stringify(answer.errors)}`)
+export async function call(place: Place, ...asked: Asked): Promise<unknown> {
+  const answer = await ask(place, ...asked)
+  assert.ok(answer.success, `${asked[0]} ${asked[1]}: ${JSON.stringify(answer.errors)}`)
   return answer.result
 }
 
 /** The same, for calls that may be refused. */
 export async function ask(
   place: Place,
-  method: string,
-  path: string,
-  body?: unknown,
+  ...[method, path, body]: Asked
 ): Promise<z.output<typeof envelope> & { readonly status: number }> {
   const response = await fetch(place.apiUrl + path.replace(/^~/, `/accounts/${place.account}`), {
     method,

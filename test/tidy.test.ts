@@ -157,12 +157,8 @@ suite('the plan of the house', () => {
   test('the README has a row for each binding folder, and says that it works', () => {
     const readme = readFileSync(join(root, 'README.md'), 'utf8')
     const works = [...readme.matchAll(/\*\*works\*\*.*\(src\/bindings\/([a-z-]+)\/README\.md\)/g)]
-    assert.deepEqual(
-      works.map((match) => match[1]).toSorted(),
-      globSync('src/bindings/*/', { cwd: root })
-        .map((folder) => folder.split('/')[2])
-        .toSorted(),
-    )
+    const folders = globSync('src/bindings/*/', { cwd: root }).map((path) => path.split('/')[2])
+    assert.deepEqual(new Set(works.map((match) => match[1])), new Set(folders))
   })
 
   test('wiring is pure', () => {
