@@ -97,8 +97,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     bindings: served,
     domain: config.domain,
     urlOf,
-    removeObjects: (account, namespace) =>
-      removeFolder(join(objectsDirectory, account, namespace)),
+    removeObjects: (account, namespace) => removeFolder(join(objectsDirectory, account, namespace)),
     publishRoutes: (table) => ingress.publishRoutes(table),
   })
   const { account, token } = await control.prepare(await knownToken(config))

@@ -194,6 +194,15 @@ const successes: Readonly<
       ],
     },
   ],
+  'imports of the platform that workerd does not have by itself': [
+    {
+      code: `import { EmailMessage } from 'cloudflare:email'
+        const { from, to } = new EmailMessage('a@example.com', 'b@example.com', 'raw')
+        if (from + to !== 'a@example.comb@example.com') throw new Error('wrong')
+        export default { fetch() {} }`,
+    },
+    { hasDefault: true, handlers: ['fetch'] },
+  ],
   'no default export': [
     { code: `export const a = { fetch() {} }` },
     { hasDefault: false, handlers: [], named: [named('a', 'handler', 'fetch')] },

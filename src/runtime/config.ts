@@ -81,7 +81,19 @@ function configOf(config: CellConfig): Capnp {
       ...slots.flatMap((slot) => (slot.door ? [socketOf(slot.id, slot.door)] : [])),
       { name: 'agent', address: `unix:${config.agentSocket}`, service: 'agent', http: {} },
     ],
+    extensions: [{ modules: [emailModule] }],
   }
+}
+
+/** What `cloudflare:email` passes on: workerd has that module, and leaves its content to us. */
+const emailModule = {
+  name: 'cloudflare-internal:email',
+  internal: true,
+  esModule: `class EmailMessage {
+  #raw
+  constructor(from, to, raw) { this.from = from; this.to = to; this.#raw = raw }
+}
+export default { EmailMessage }`,
 }
 
 function refusal(isCheck: boolean): Capnp {
