@@ -132,7 +132,7 @@ const printed = `(services = [
 (name = "w0", address = "unix:/run/w0.w", service = "w0", http = (cfBlobHeader = "***", forwardedProtoHeader = "***")),
 (name = "w1", address = "unix:/run/w1.w", service = "w1", http = (cfBlobHeader = "***", forwardedProtoHeader = "***")),
 (name = "w2", address = "unix:/run/w2.w", service = "w2", http = (cfBlobHeader = "***", forwardedProtoHeader = "***")),
-(name = "agent", address = "unix:/run/a", service = "agent", http = ())])`
+(name = "agent", address = "unix:/run/a", service = "agent", http = ())], extensions = [(modules = [(name = "cloudflare-internal:email", internal = true, esModule = "***")])])`
 
 suite('the configuration of a cell', () => {
   test('has the shape that it has, and prints no secret', () => {
