@@ -17,8 +17,15 @@ const tasks = {
   },
   // The same tests as in `npm test`, for longer.
   soak: async () => {
-    process.env.BINDERY_TEST_KILLS ??= '200'
-    return test(['test/crash.test.ts'], { timeoutMs: 3_600_000 })
+    const { BINDERY_TEST_KILLS } = process.env
+    const soak = (file, kills) => {
+      process.env.BINDERY_TEST_KILLS = BINDERY_TEST_KILLS ?? kills
+      return test([file], { timeoutMs: 3_600_000 })
+    }
+    return (
+      (await soak('test/crash.test.ts', '200')) ||
+      (await soak('test/objects-crash.test.ts', '1000'))
+    )
   },
 }
 

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
 import { suite, test } from 'node:test'
+import { killCells } from '#test/cells.ts'
 import { deploy, namespace, placeOf } from '#test/deployer.ts'
+import { numbersFrom, seed } from '#test/random.ts'
 import { startTestServer, type TestServer } from '#test/server.ts'
 import { eventually } from '#test/temporary.ts'
 
 // `kill -9` at any moment loses nothing that was acknowledged.
 
-const seed = Number(process.env['BINDERY_TEST_SEED'] ?? Date.now() % 1_000_000)
 const serverKills = Number(process.env['BINDERY_TEST_KILLS'] ?? 6)
 
 /** Puts what it is told, a small value or one that becomes a file, and reads it back. */
@@ -30,17 +30,6 @@ async function deployWriter(server: TestServer): Promise<void> {
   const id = await namespace(place, 'crash')
   const binding = { type: 'kv_namespace', name: 'KV', namespace_id: id }
   await deploy(place, 'writer', { code: writer, bindings: [binding] })
-}
-
-/** A small generator of numbers from 0 to 1, so that a failure can be repeated (mulberry32). */
-function numbersFrom(start: number): () => number {
-  let state = start
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296
-  }
 }
 
 /** Writers on keys of their own, each of which knows what was acknowledged last. */
@@ -95,22 +84,6 @@ class Writers {
   }
 }
 
-/** The cells of a server: its children that are workerd. */
-function cellsOf(server: TestServer): readonly number[] {
-  return readdirSync('/proc')
-    .map(Number)
-    .filter((pid) => Number.isInteger(pid) && isCell(pid, server.pid))
-}
-
-function isCell(pid: number, parent: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return stat.includes('(workerd)') && Number(/\) \S (\d+)/.exec(stat)?.[1]) === parent
-  } catch {
-    return false
-  }
-}
-
 suite(`kill -9 (seed ${seed})`, () => {
   test('of the server: every acknowledged write is there, every Worker comes back', async () => {
     await using server = await startTestServer()
@@ -140,11 +113,7 @@ suite(`kill -9 (seed ${seed})`, () => {
     let slowestMs = 0
     for (let round = 0; round < 5; round++) {
       await new Promise((resolve) => void setTimeout(resolve, 200 + random() * 200))
-      const [pid] = await eventually(() => {
-        const cells = cellsOf(server)
-        return cells.length > 0 && cells
-      })
-      process.kill(pid ?? assert.fail('no cell'), 'SIGKILL')
+      await killCells(server)
       const killed = performance.now()
       await eventually(async () => (await server.visit('writer', '/get?key=none')).status === 200)
       slowestMs = Math.max(slowestMs, performance.now() - killed)
