@@ -7,7 +7,12 @@ import { after, before, suite } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
 import type { z } from 'zod'
-import { startTestServer, type TestServer, withoutOurs } from '#test/server.ts'
+import {
+  startTestServer,
+  type TestServer,
+  type TestServerOptions,
+  withoutOurs,
+} from '#test/server.ts'
 
 /** The wranglers that are held against Bindery, by version, and where each is installed. */
 const wranglers = {
@@ -53,9 +58,9 @@ export class Wrangler implements AsyncDisposable {
   }
 
   /** Starts a server of its own for it. */
-  async start(): Promise<void> {
+  async start(options: TestServerOptions = {}): Promise<void> {
     ensureInstalled(this.version)
-    this.#server = await startTestServer()
+    this.#server = await startTestServer(options)
   }
 
   get server(): TestServer {

@@ -213,7 +213,7 @@ class SocketRoad {
 
   async write(id: string): Promise<number> {
     try {
-      this.#socket ??= await openSocket(this.#server, 'ledgers', this.#path)
+      this.#socket ??= await openSocket(this.#server, 'ledgers', { path: this.#path })
       this.#socket.send(id)
       return Number(await this.#socket.next())
     } catch (error) {

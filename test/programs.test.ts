@@ -40,7 +40,7 @@ async function json(worker: string, path = '/', visit: Visit = {}): Promise<unkn
 }
 
 const open = (worker: string, path: string): Promise<VisitorSocket> =>
-  openSocket(wrangler.server, worker, path)
+  openSocket(wrangler.server, worker, { path })
 
 test('partyserver: connections with state and tags, an alarm, and what it stored', async () => {
   await install('party')

@@ -1,5 +1,5 @@
 import { WebSocket } from 'ws'
-import type { TestServer } from '#test/server.ts'
+import type { TestServer, Visit } from '#test/server.ts'
 
 /** How a WebSocket was closed: the code and the reason that its client saw. */
 export type Closed = readonly [number, string]
@@ -87,10 +87,10 @@ export class VisitorSocket implements Disposable {
 export function openSocket(
   { visitorPort }: Pick<TestServer, 'visitorPort'>,
   worker: string,
-  path = '/',
+  { path, headers }: { readonly path: string } & Pick<Visit, 'headers'>,
 ): Promise<VisitorSocket> {
   const socket = new WebSocket(`ws://127.0.0.1:${visitorPort}${path}`, {
-    headers: { host: `${worker}.localhost` },
+    headers: { ...headers, host: `${worker}.localhost` },
     handshakeTimeout: 10_000,
   })
   const visitor = new VisitorSocket(socket)
