@@ -116,4 +116,15 @@ export interface CellHost extends AsyncDisposable {
    * others run. Resolves when each has come up or failed once.
    */
   restore(account: AccountId, cells: readonly CellPlan[]): Promise<void>
+
+  /**
+   * Runs `run` while no process has any object of these namespaces open, in the account's turn with
+   * `apply`. Visitors of Workers in their cells are held meanwhile and their WebSockets closed.
+   * Rejects as `run` does; the processes are started again either way, and tried until they come up.
+   */
+  whileStopped(
+    account: AccountId,
+    namespaces: readonly ObjectNamespaceId[],
+    run: () => Promise<void>,
+  ): Promise<void>
 }

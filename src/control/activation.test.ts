@@ -42,6 +42,7 @@ function recordingHost(events: Events, failures: Error[]): CellHost {
     async restore(of, cells) {
       events.push(`restore ${of === account ? '' : 'elsewhere '}${shown(cells)}`)
     },
+    whileStopped: (_of, _namespaces, run) => run(),
     [Symbol.asyncDispose]: async () => undefined,
   }
 }

@@ -10,7 +10,7 @@ import type {
   WorkerPlan,
 } from '#contract/cell.ts'
 import { messageOf, OperatorError } from '#contract/errors.ts'
-import type { AccountId, BlobKey } from '#contract/ids.ts'
+import type { AccountId, BlobKey, ObjectNamespaceId } from '#contract/ids.ts'
 import type { Clock } from '#contract/ports/clock.ts'
 import type { Log } from '#contract/ports/log.ts'
 import type { Random } from '#contract/ports/random.ts'
@@ -133,6 +133,25 @@ class WorkerdHost implements CellHost {
     return this.#inTurn(account, () => this.#apply(account, wanted, 'restore'))
   }
 
+  whileStopped(
+    account: AccountId,
+    namespaces: readonly ObjectNamespaceId[],
+    run: () => Promise<void>,
+  ): Promise<void> {
+    return this.#inTurn(account, async () => {
+      this.#refuseIfClosed()
+      const cells = (this.#accounts.get(account) ?? []).filter((cell) =>
+        idsOfObjects(cell.plan).some((id) => namespaces.includes(id)),
+      )
+      try {
+        await this.#pause(cells)
+        await run()
+      } finally {
+        await this.#resume(cells)
+      }
+    })
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort()
     await Promise.all([...this.#checking, ...[...this.#queues.values()].map(({ last }) => last)])
@@ -199,20 +218,29 @@ class WorkerdHost implements CellHost {
    * does not come up, the old ones are brought back.
    */
   async #takeOver(plans: readonly CellPlan[], olds: readonly Cell[]): Promise<readonly Cell[]> {
-    const { ingress, holdMs } = this.#options
-    for (const cell of olds) cell.hold()
-    this.#publish()
     try {
-      const ids = olds.flatMap(({ targetIds }) => targetIds)
-      ingress.closeWebSockets(ids)
-      await ingress.drain(ids, holdMs)
-      await Promise.all(olds.map((cell) => cell.pause(holdGraceMs)))
+      await this.#pause(olds)
       return await this.#startAll(plans, 'start')
     } catch (error) {
-      await Promise.all(olds.map((cell) => cell.resume()))
-      this.#publish()
+      await this.#resume(olds)
       throw error
     }
+  }
+
+  /** Stops the processes of cells once their requests have finished; visitors wait. */
+  async #pause(cells: readonly Cell[]): Promise<void> {
+    const { ingress, holdMs } = this.#options
+    for (const cell of cells) cell.hold()
+    this.#publish()
+    const ids = cells.flatMap(({ targetIds }) => targetIds)
+    ingress.closeWebSockets(ids)
+    await ingress.drain(ids, holdMs)
+    await Promise.all(cells.map((cell) => cell.pause(holdGraceMs)))
+  }
+
+  async #resume(cells: readonly Cell[]): Promise<void> {
+    await Promise.all(cells.map((cell) => cell.resume()))
+    this.#publish()
   }
 
   /** The one running cell that needs no more than new values to become as planned. */
@@ -292,7 +320,7 @@ function sharesObjects(cell: Cell, plan: CellPlan): boolean {
   return idsOfObjects(cell.plan).some((id) => wanted.has(id))
 }
 
-function idsOfObjects({ workers }: CellPlan): readonly string[] {
+function idsOfObjects({ workers }: CellPlan): readonly ObjectNamespaceId[] {
   return workers.flatMap(({ objects }) => objects.map(({ id }) => id))
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readdir } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import { suite, test } from 'node:test'
 import { WebSocket } from 'ws'
 import type { ObjectNamespace } from '#contract/cell.ts'
@@ -181,6 +181,53 @@ suite('Durable Objects', () => {
     await fixture.apply([without], [other])
     assert.equal(await count(fixture, 'two'), 'two 2')
     assert.equal((await fixture.visit('one')).body, 'nothing here')
+  })
+
+  test('are closed while files are worked on, and visitors wait', async () => {
+    await using fixture = await startFixture()
+    const other = await fixture.ready('other', {
+      code: `export default { fetch: () => new Response('not held') }`,
+    })
+    await fixture.apply([await fixture.ready('w', source('one'))], [other])
+    assert.equal(await count(fixture), 'one 1')
+    const folder = `${fixture.runDirectory}/objects/${account}/${counters.id}`
+    const [before] = fixture.targets('w')
+    const waiting: Promise<string>[] = []
+    await fixture.host.whileStopped(account, [counters.id], async () => {
+      assert.equal((await pidsOf(fixture)).length, 1, 'only the other runs')
+      const left = (await readdir(folder)).filter((name) => /-(wal|shm)$/.test(name))
+      assert.deepEqual(left, [], 'it was closed as it should be')
+      waiting.push(count(fixture))
+      assert.equal((await fixture.visit('other')).body, 'not held')
+      await new Promise((resolve) => void setTimeout(resolve, 300))
+      await rm(folder, { recursive: true })
+    })
+    assert.deepEqual(await Promise.all(waiting), ['one 1'], 'what ran saw other files')
+    assert.notEqual(fixture.targets('w')[0]?.socketPath, before?.socketPath)
+  })
+
+  test('are opened again when the work on their files fails', async () => {
+    await using fixture = await startFixture()
+    await fixture.apply([await fixture.ready('w', source('one'))])
+    assert.equal(await count(fixture), 'one 1')
+    const failed = fixture.host.whileStopped(account, [counters.id], async () => {
+      throw new Error('a full disk')
+    })
+    await assert.rejects(failed, /a full disk/)
+    assert.equal(await count(fixture), 'one 2')
+  })
+
+  test('of a namespace that nobody runs are worked on at once, in the turn of the account', async () => {
+    await using fixture = await startFixture()
+    const order: string[] = []
+    const plan = await fixture.ready('w', source('one'))
+    const working = fixture.host.whileStopped(account, [counters.id], async () => {
+      await new Promise((resolve) => void setTimeout(resolve, 200))
+      order.push('worked')
+    })
+    await Promise.all([working, fixture.apply([plan]).then(() => order.push('applied'))])
+    assert.deepEqual(order, ['worked', 'applied'])
+    assert.equal(await count(fixture), 'one 1')
   })
 
   test('survive the death of their cell', async () => {
