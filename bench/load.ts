@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { readFileSync, readdirSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 
 /** What one round of load showed. */
 export type Measured = {
@@ -43,6 +44,19 @@ export async function measure(load: Load): Promise<Measured> {
       Number(/Non-2xx or 3xx responses: (\d+)/.exec(output)?.[1] ?? 0) +
       (errors ? errors.slice(1).reduce((sum, count) => sum + Number(count), 0) : 0),
   }
+}
+
+/** The same for WebSockets, by a process of its own: each message is sent when the last has come back. */
+export async function measureSockets(load: Load): Promise<Measured> {
+  const { url, host, connections, seconds, pid } = load
+  const program = fileURLToPath(new URL('sockets.ts', import.meta.url))
+  const before = cpuUs(pid)
+  const args = [url.replace('http', 'ws'), host ?? new URL(url).host, connections, seconds]
+  const output = await run(process.execPath, [program, ...args.map(String)])
+  const used = cpuUs(pid) - before
+  const { messages, ...measured }: Omit<Measured, 'cpuPerRequestUs'> & { messages: number } =
+    JSON.parse(output)
+  return { ...measured, cpuPerRequestUs: used / Math.max(messages, 1) }
 }
 
 function latency(output: string, percentile: string): number {

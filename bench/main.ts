@@ -1,15 +1,39 @@
 import { once } from 'node:events'
 import { get } from 'node:http'
 import { parseArgs } from 'node:util'
-import { measure, type Measured } from './load.ts'
+import { type Load, measure, type Measured, measureSockets } from './load.ts'
 import { type Peer, startBindery, startMiniflare, startWorkerd } from './peers.ts'
 
-/** What is measured, by the path of the bench Worker. */
-const works = [
+type Work = {
+  readonly name: string
+  /** Of the bench Worker. */
+  readonly path: string
+  readonly title: string
+  /** What is called once, before the first round. */
+  readonly prepare?: string
+  readonly measure?: (load: Load) => Promise<Measured>
+}
+
+const works: readonly Work[] = [
   { name: 'hello', path: '/', title: 'hello world' },
-  { name: 'kv-get', path: '/kv-get', title: 'KV get' },
+  { name: 'kv-get', path: '/kv-get', title: 'KV get', prepare: '/prepare-kv' },
   { name: 'kv-put', path: '/kv-put', title: 'KV put (ours and workerd’s: durable)' },
-] as const
+  { name: 'do-rpc', path: '/do-rpc', title: 'Durable Object, a call' },
+  { name: 'do-calls', path: '/do-calls', title: 'Durable Object, 100 calls in each request' },
+  { name: 'do-sql', path: '/do-sql', title: 'Durable Object, SQL increment (durable)' },
+  {
+    name: 'do-many',
+    path: '/do-many',
+    title: 'Durable Objects, SQL read, 1 000 in turn',
+    prepare: '/prepare-objects',
+  },
+  {
+    name: 'do-ws',
+    path: '/do-ws',
+    title: 'Durable Objects, WebSocket echo (a message is a request)',
+    measure: measureSockets,
+  },
+]
 
 const { values } = parseArgs({
   options: {
@@ -28,10 +52,12 @@ for (const start of [startBindery, startWorkerd, startMiniflare]) {
   running.push(peers.use(await start()))
   print(`started ${running.at(-1)?.name}\n`)
 }
-for (const peer of running) await request(peer, '/prepare')
 
 for (const work of works) {
   if (values.only !== undefined && values.only !== work.name) continue
+  if (work.prepare !== undefined) {
+    for (const peer of running) await request(peer, work.prepare)
+  }
   const rounds = new Map<string, Measured[]>(running.map((peer) => [peer.name, []]))
   for (let round = 0; round < Number(values.rounds); round++) {
     // Alternating, and beginning with another peer each time: noise of the machine hits all alike.
@@ -39,8 +65,8 @@ for (const work of works) {
       const peer = running[(index + round) % running.length]
       if (!peer) continue
       const { url, host, pid } = peer
-      const load = { url: url + work.path, connections, seconds, pid }
-      rounds.get(peer.name)?.push(await measure(host === undefined ? load : { ...load, host }))
+      const load = { url: url + work.path, connections, seconds, pid, ...(host && { host }) }
+      rounds.get(peer.name)?.push(await (work.measure ?? measure)(load))
       print('.')
     }
   }

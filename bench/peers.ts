@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -56,21 +56,15 @@ export async function startBindery(): Promise<Peer> {
   })
 }
 
-/** The runtime by itself, with its own bundled KV. */
+/** The runtime by itself, with its own bundled KV, and its objects on disk. */
 export async function startWorkerd(): Promise<Peer> {
   const folder = await copyOfWorker()
   const port = await freePort()
-  const config = {
-    name: 'bench',
-    main: 'index.js',
-    compatibility_date: '2026-11-01',
-    // One module: there is nothing to bundle.
-    no_bundle: true,
-  }
-  await writeFile(
-    join(folder, 'wrangler.json'),
-    JSON.stringify({ ...config, kv_namespaces: [{ binding: 'KV', id: '0'.repeat(32) }] }),
-  )
+  const path = join(folder, 'wrangler.json')
+  const config: object = JSON.parse(await readFile(path, 'utf8'))
+  const kv = [{ binding: 'KV', id: '0'.repeat(32) }]
+  // One module: there is nothing to bundle.
+  await writeFile(path, JSON.stringify({ ...config, kv_namespaces: kv, no_bundle: true }))
   const args = [
     'serve',
     'wrangler.json',
@@ -95,6 +89,7 @@ export async function startMiniflare(): Promise<Peer> {
     modulesRoot: folder,
     compatibilityDate: '2026-11-01',
     kvNamespaces: { KV: '0'.repeat(32) },
+    durableObjects: { COUNTERS: { className: 'Counter', useSQLite: true } },
     resourcePersistencePath: folder,
   }
   const script = `import { convertV4MiniflareOptions, Miniflare } from 'miniflare'

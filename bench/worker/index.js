@@ -1,7 +1,46 @@
+import { DurableObject } from 'cloudflare:workers'
+
 // What every peer runs. Values are 300 bytes, as sessions and settings are; every put is another key
-// of a thousand, so that no peer is measured on one hot row.
+// of a thousand, and every object another of a thousand, so that no peer is measured on one hot row.
 const value = 'v'.repeat(300)
+const objects = 1000
 let n = 0
+
+export class Counter extends DurableObject {
+  constructor(ctx, env) {
+    super(ctx, env)
+    ctx.storage.sql.exec('CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, n INTEGER)')
+  }
+
+  ping() {
+    return 'pong'
+  }
+
+  increment() {
+    const { sql } = this.ctx.storage
+    const increment = `INSERT INTO counts VALUES ('all', 1)
+      ON CONFLICT DO UPDATE SET n = n + 1 RETURNING n`
+    return String(sql.exec(increment).one().n)
+  }
+
+  count() {
+    return String(this.ctx.storage.sql.exec('SELECT n FROM counts').one().n)
+  }
+
+  fetch() {
+    const [client, server] = Object.values(new WebSocketPair())
+    this.ctx.acceptWebSocket(server)
+    return new Response(null, { status: 101, webSocket: client })
+  }
+
+  webSocketMessage(socket, message) {
+    socket.send(message)
+  }
+
+  webSocketClose(socket, code, reason) {
+    socket.close(code === 1005 ? 1000 : code, reason)
+  }
+}
 
 export default {
   async fetch(request, env) {
@@ -11,8 +50,30 @@ export default {
       case '/kv-put':
         await env.KV.put(`key-${n++ % 1000}`, value)
         return new Response('stored')
-      case '/prepare':
+      case '/do-rpc':
+        return new Response(await env.COUNTERS.getByName('one').ping())
+      case '/do-calls': {
+        const counter = env.COUNTERS.getByName('one')
+        for (let call = 0; call < 100; call++) await counter.ping()
+        return new Response('called')
+      }
+      case '/do-sql':
+        return new Response(await env.COUNTERS.getByName('one').increment())
+      case '/do-many':
+        return new Response(await env.COUNTERS.getByName(`object-${n++ % objects}`).count())
+      case '/do-ws':
+        return env.COUNTERS.getByName(`sockets-${n++ % 8}`).fetch(request)
+      case '/prepare-kv':
         await env.KV.put('key', value)
+        return new Response('prepared')
+      case '/prepare-objects':
+        for (let at = 0; at < objects; at += 50) {
+          await Promise.all(
+            Array.from({ length: 50 }, (_, k) =>
+              env.COUNTERS.getByName(`object-${at + k}`).increment(),
+            ),
+          )
+        }
         return new Response('prepared')
       default:
         return new Response('hello')
