@@ -70,6 +70,7 @@ suite('npm start', () => {
         'Secrets',
         'KV',
         'Service bindings',
+        'Durable Objects',
         'Version metadata',
         'The same env by another road',
       ])

@@ -1,4 +1,4 @@
-import { env as importedEnv } from 'cloudflare:workers'
+import { DurableObject, env as importedEnv } from 'cloudflare:workers'
 import { page } from './page.js'
 
 /** One stop of the tour: a binding, what it is asked, and what it answers right now. */
@@ -41,6 +41,11 @@ const stops = [
     },
   },
   {
+    title: 'Durable Objects',
+    code: "await env.GUESTBOOK.getByName('tour').sign(name)",
+    run: ({ env, url }) => env.GUESTBOOK.getByName('tour').sign(url.pathname),
+  },
+  {
     title: 'Version metadata',
     code: 'env.VERSION',
     run: ({ env }) => env.VERSION,
@@ -54,6 +59,24 @@ const stops = [
     }),
   },
 ]
+
+/** One object, with a database of its own. */
+export class Guestbook extends DurableObject {
+  constructor(ctx, env) {
+    super(ctx, env)
+    ctx.storage.sql.exec(
+      'CREATE TABLE IF NOT EXISTS guest (id INTEGER PRIMARY KEY, name TEXT, at TEXT)',
+    )
+  }
+
+  sign(name) {
+    const { sql } = this.ctx.storage
+    sql.exec('INSERT INTO guest (name, at) VALUES (?, ?)', name, new Date().toISOString())
+    sql.exec('DELETE FROM guest WHERE id <= (SELECT max(id) FROM guest) - 3')
+    const newest = sql.exec('SELECT id, name, at FROM guest ORDER BY id DESC').toArray()
+    return { guests: newest[0].id, newest }
+  }
+}
 
 export default {
   async fetch(request, env) {
