@@ -40,7 +40,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '3' },
     connections: { type: 'string', default: '32' },
-    only: { type: 'string' },
+    only: { type: 'string', default: '' },
   },
 })
 const connections = Number(values.connections)
@@ -54,7 +54,7 @@ for (const start of [startBindery, startWorkerd, startMiniflare]) {
 }
 
 for (const work of works) {
-  if (values.only !== undefined && values.only !== work.name) continue
+  if (!work.name.startsWith(values.only)) continue
   if (work.prepare !== undefined) {
     for (const peer of running) await request(peer, work.prepare)
   }
@@ -78,6 +78,7 @@ function report(title: string, rounds: ReadonlyMap<string, readonly Measured[]>)
   const medians = [...rounds].map(([name, measured]) => ({
     name,
     rps: median(measured.map((m) => m.requestsPerSecond)),
+    spread: spread(measured.map((m) => m.requestsPerSecond)),
     p50: median(measured.map((m) => m.p50Ms)),
     p99: median(measured.map((m) => m.p99Ms)),
     cpu: median(measured.map((m) => m.cpuPerRequestUs)),
@@ -86,7 +87,7 @@ function report(title: string, rounds: ReadonlyMap<string, readonly Measured[]>)
   const ours = medians[0]
   const lines = medians.map(
     (m) =>
-      `  ${m.name.padEnd(10)} ${m.rps.toFixed(0).padStart(7)} req/s  p50 ${m.p50.toFixed(2).padStart(6)} ms  p99 ${m.p99.toFixed(2).padStart(7)} ms  CPU ${m.cpu.toFixed(0).padStart(5)} µs/req  failed ${m.failed}` +
+      `  ${m.name.padEnd(10)} ${m.rps.toFixed(0).padStart(7)} req/s (${m.spread})  p50 ${m.p50.toFixed(2).padStart(6)} ms  p99 ${m.p99.toFixed(2).padStart(7)} ms  CPU ${m.cpu.toFixed(0).padStart(5)} µs/req  failed ${m.failed}` +
       (ours && m !== ours
         ? `   bindery: ${(ours.rps / m.rps).toFixed(2)}× its throughput, ${(ours.cpu / m.cpu).toFixed(2)}× its CPU`
         : ''),
@@ -97,6 +98,11 @@ function report(title: string, rounds: ReadonlyMap<string, readonly Measured[]>)
 function median(numbers: readonly number[]): number {
   const sorted = numbers.toSorted((a, b) => a - b)
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
+}
+
+/** The slowest round and the fastest: what the noise of the machine was. */
+function spread(numbers: readonly number[]): string {
+  return `${Math.min(...numbers).toFixed(0)}–${Math.max(...numbers).toFixed(0)}`.padStart(11)
 }
 
 /** `fetch` may not set Host, and not every machine resolves names below localhost. */
