@@ -119,6 +119,15 @@ suite('agents', () => {
     assert.equal(await json('agent', '/steps'), 3)
   })
 
+  test('agents of an agent, each with its own state', async () => {
+    assert.equal(await json('agent', '/delegate?to=a'), 1)
+    assert.equal(await json('agent', '/delegate?to=a'), 2)
+    assert.equal(await json('agent', '/delegate?to=b'), 1)
+    await redeploy('agent')
+    assert.equal(await json('agent', '/delegate?to=a'), 3)
+    assert.equal(await json('agent', '/delegate?to=b'), 2)
+  })
+
   test('a scheduled task runs, also when a new version came in between', async () => {
     const counted = { name: 'tasks', count: 0 }
     using socket = await open('agent', path('tasks'))
