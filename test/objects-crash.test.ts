@@ -16,12 +16,16 @@ function ledgersOf(server: TestServer): readonly Ledger[] {
   return Array.from({ length: 16 }, (_, n) => new Ledger(server, `o${n}`))
 }
 
+function facetsOf(server: TestServer): readonly Ledger[] {
+  return Array.from({ length: 4 }, (_, n) => new Ledger(server, `facet${n}`))
+}
+
 suite(`kill -9 under Durable Objects (seed ${seed})`, () => {
   test(`${kills} times: no acknowledged write is lost, every alarm fires`, async (t) => {
     await using server = await startTestServer()
     await deployLedgers(server)
     const random = numbersFrom(seed)
-    const ledgers = ledgersOf(server)
+    const ledgers = [...ledgersOf(server), ...facetsOf(server)]
     let cellsInARow = 0
     let serverKills = 0
     for (let round = 0; round < kills; round++) {
