@@ -97,16 +97,16 @@ const state = z.object({
   fired: z.array(z.object({ id: z.string(), lateMs: z.number() })),
 })
 
-export async function deployLedgers(server: TestServer): Promise<void> {
+/** Deploys it; with another `release` it is new code for the same objects. */
+export async function deployLedgers(server: TestServer, release = 0): Promise<void> {
+  const migrations = { new_tag: 'v1', steps: [{ new_sqlite_classes: ['Ledger', 'Owner'] }] }
   await deploy(placeOf(server), 'ledgers', {
-    code,
+    code: `${code}\n// release ${release}`,
     bindings: [
       { type: 'durable_object_namespace', name: 'LEDGERS', class_name: 'Ledger' },
       { type: 'durable_object_namespace', name: 'OWNERS', class_name: 'Owner' },
     ],
-    metadata: {
-      migrations: { new_tag: 'v1', steps: [{ new_sqlite_classes: ['Ledger', 'Owner'] }] },
-    },
+    metadata: release === 0 ? { migrations } : {},
   })
 }
 
@@ -117,6 +117,8 @@ export async function deployLedgers(server: TestServer): Promise<void> {
 export class Ledger {
   /** Writes that were acknowledged. */
   written = 0
+  /** HTTP requests to write that were not answered 200: none, unless something crashed. */
+  readonly refused: string[] = []
   /** What was acknowledged and should not have been. */
   readonly wrong: string[] = []
   readonly name: string
@@ -209,12 +211,16 @@ export class Ledger {
   }
 
   async #post(verb: string, body: string): Promise<number> {
-    const response = await this.#server.visit('ledgers', `/${this.name}/${verb}`, {
-      method: 'POST',
-      body,
-    })
-    if (response.status !== 200) throw new Error(String(response.status))
-    return Number(await response.text())
+    const path = `/${this.name}/${verb}`
+    try {
+      const response = await this.#server.visit('ledgers', path, { method: 'POST', body })
+      const text = await response.text()
+      if (response.status !== 200) throw new Error(`${response.status} ${text.slice(0, 200)}`)
+      return Number(text)
+    } catch (error) {
+      this.refused.push(`${path}: ${String(error)}`)
+      throw error
+    }
   }
 }
 

@@ -6,7 +6,7 @@ import { numbersFrom, seed } from '#test/random.ts'
 import { startTestServer, type TestServer } from '#test/server.ts'
 import { eventually } from '#test/temporary.ts'
 
-// `kill -9` of a cell or of the server loses nothing that a Durable Object acknowledged.
+// `kill -9` of a cell or of the server loses nothing that a Durable Object acknowledged, nor does a release.
 
 const kills = Number(process.env['BINDERY_TEST_KILLS'] ?? 60)
 /** Each cell that dies soon after another is started later, until the server is a new one. */
@@ -55,6 +55,30 @@ suite(`kill -9 under Durable Objects (seed ${seed})`, () => {
     const written = ledgers.reduce((sum, ledger) => sum + ledger.written, 0)
     t.diagnostic(`${written} writes, ${kills - serverKills} cells, ${serverKills} servers`)
     assert.ok(written > kills * 20, `${written} writes`)
+  })
+})
+
+suite('releases', () => {
+  test('new code under load: none is refused, nothing is lost, every alarm fires', async (t) => {
+    await using server = await startTestServer()
+    await deployLedgers(server)
+    const ledgers = [...ledgersOf(server), ...facetsOf(server)]
+    const over = new AbortController()
+    const running = Promise.all(ledgers.map((ledger) => ledger.run(over.signal)))
+    for (let release = 1; release <= 10; release++) {
+      await new Promise((resolve) => void setTimeout(resolve, 200))
+      await deployLedgers(server, release)
+    }
+    over.abort()
+    await running
+    assert.deepEqual(
+      ledgers.flatMap(({ refused }) => refused),
+      [],
+    )
+    await Promise.all(ledgers.map((ledger) => ledger.check()))
+    const written = ledgers.reduce((sum, ledger) => sum + ledger.written, 0)
+    t.diagnostic(`${written} writes`)
+    assert.ok(written > 500, `${written} writes`)
   })
 })
 
