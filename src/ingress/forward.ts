@@ -130,7 +130,7 @@ export function hasBody(request: IncomingMessage): boolean {
   return length !== undefined && length !== '0'
 }
 
-function isConnectError(error: Error): boolean {
+export function isConnectError(error: Error): boolean {
   return (
     'code' in error &&
     (error.code === 'ECONNREFUSED' || error.code === 'ENOENT' || error.code === 'UND_ERR_DESTROYED')

@@ -50,6 +50,14 @@ suite('frames of a WebSocket', () => {
     )
   })
 
+  test('a Close frame is noticed, and nothing else is taken for one', () => {
+    const frames = new Frames()
+    frames.follow(Uint8Array.from([0x82, 2, 0x88, 0x88]))
+    assert.equal(frames.isClosed, false)
+    frames.follow(closeFrame(1000, 'over'))
+    assert.deepEqual([frames.isClosed, frames.isBetween], [true, true])
+  })
+
   test('a Close frame has its code and as much of the reason as fits', () => {
     assert.deepEqual([...closeFrame(1012, 'ok')], [0x88, 4, 0x03, 0xf4, 0x6f, 0x6b])
     assert.equal(closeFrame(1000, 'x'.repeat(500)).length, 127)

@@ -1,15 +1,23 @@
 /** The longest head of a frame: two bytes, eight of length, four of a mask (RFC 6455 §5.2). */
 const longestHead = 14
 
+const closeOpcode = 0x8
+
 /** Follows the frames of one direction of a WebSocket, to know where one ends. Changes nothing. */
 export class Frames {
   readonly #head = new Uint8Array(longestHead)
   #headLength = 0
   #payloadLeft = 0
+  #isClosed = false
 
   /** Whether what was followed so far ends where a frame ends. */
   get isBetween(): boolean {
     return this.#payloadLeft === 0 && this.#headLength === 0
+  }
+
+  /** Whether a Close frame was among them: none may follow it (RFC 6455 §5.5.1). */
+  get isClosed(): boolean {
+    return this.#isClosed
   }
 
   follow(bytes: Uint8Array): void {
@@ -23,6 +31,7 @@ export class Frames {
         this.#head[this.#headLength++] = bytes[at++] ?? 0
         const payload = this.#payload()
         if (payload === undefined) continue
+        this.#isClosed ||= ((this.#head[0] ?? 0) & 0x0f) === closeOpcode
         this.#headLength = 0
         this.#payloadLeft = payload
       }

@@ -287,6 +287,17 @@ suite('ingress', () => {
     assert.equal(answer.match(/HTTP\/1\.1/g)?.length, 1)
   })
 
+  test('who waits for a Worker that goes away is told so', { timeout: 5_000 }, async () => {
+    publish(target({ state: 'held' }))
+    const waiting = get('/')
+    await new Promise((resolve) => void setTimeout(resolve, 100))
+    ingress.publishLive({ workers: new Map() })
+    ingress.publishRoutes({ hosts: new Map() })
+    assert.equal((await waiting).status, 404)
+    ingress.publishRoutes({ hosts: new Map([['w.localhost', { account, worker }]]) })
+    publish(target())
+  })
+
   test('another upgrade is a plain request', async () => {
     const answer = await get('/ws', { headers: { connection: 'Upgrade', upgrade: 'h2c' } })
     assert.equal(answer.status, 426)

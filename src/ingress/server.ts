@@ -9,7 +9,7 @@ import { headerBytes, holdWaitMs, restartWaitMs, urlBytes } from './limits.ts'
 import { type ErrorPage, pages, sendPage } from './pages.ts'
 import { pick, Table } from './table.ts'
 import { colo, forwardedHeaders, hostOf, originOf, type Trust, type Visit } from './visitor.ts'
-import { joinWebSocket, wantsWebSocket } from './websocket.ts'
+import { type Joined, joinWebSocket, part, type Upgrade, wantsWebSocket } from './websocket.ts'
 
 export type IngressOptions = {
   readonly trust: Trust
@@ -39,6 +39,8 @@ class IngressServer implements Ingress {
   readonly #inFlight = new InFlight()
   readonly #upstreams = new Map<string, Upstream>()
   readonly #server: Server
+  /** Connections that were to become WebSockets: the server does not count them among its own. */
+  readonly #upgrades = new Set<Duplex>()
   #rays = ''
 
   constructor(options: IngressOptions) {
@@ -100,6 +102,7 @@ class IngressServer implements Ingress {
     this.#server.closeIdleConnections()
     await this.#inFlight.drainAll(deadlineMs)
     this.#server.closeAllConnections()
+    for (const socket of this.#upgrades) socket.destroy()
     await closed
     for (const upstream of this.#upstreams.values()) upstream.close()
     this.#upstreams.clear()
@@ -145,7 +148,7 @@ class IngressServer implements Ingress {
       if (left <= 0 || response.destroyed) return pages.unavailable
       // A dead process is noticed by its exit, which follows the broken connection.
       await pause(5)
-      await this.#table.up(visit.hostname, left)
+      if (!(await this.#table.up(visit.hostname, left))) return pages.unavailable
     }
   }
 
@@ -165,21 +168,44 @@ class IngressServer implements Ingress {
   }
 
   async #join(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    socket.on('error', () => socket.destroy())
-    const ray = this.#ray()
-    const visit = this.#visit(request, ray)
-    if ('status' in visit) return refuseUpgrade(socket, visit)
-    if (!this.#table.knows(visit.hostname)) return refuseUpgrade(socket, pages.noWorker)
-    await this.#table.up(visit.hostname, this.#patience(visit.hostname))
-    const target = pick(this.#table.targets(visit.hostname), this.#chance())
-    if (!target) return refuseUpgrade(socket, pages.unavailable)
+    this.#upgrades.add(socket)
+    socket.on('error', () => socket.destroy()).once('close', () => this.#upgrades.delete(socket))
+    const page = await this.#tryToJoin({ request, socket, head })
+    if (page) refuseUpgrade(socket, page)
+  }
+
+  /** Has the handshake answered, or says which page to send instead. It may be repeated, once. */
+  async #tryToJoin(upgrade: {
+    readonly request: IncomingMessage
+    readonly socket: Duplex
+    readonly head: Buffer
+  }): Promise<ErrorPage | undefined> {
+    const visit = this.#visit(upgrade.request, this.#ray())
+    if ('status' in visit) return visit
+    const began = performance.now()
+    for (let broken = 0; ;) {
+      const target = pick(this.#table.targets(visit.hostname), this.#chance())
+      if (target) {
+        const headers = forwardedHeaders(upgrade.request, visit, target)
+        const outcome = await this.#joinOnce({ ...upgrade, headers, target })
+        if (outcome === 'answered') return undefined
+        if (outcome === 'broken' && broken++ > 0) return pages.unavailable
+      } else if (!this.#table.knows(visit.hostname)) {
+        return pages.noWorker
+      }
+      const left = began + this.#patience(visit.hostname) - performance.now()
+      if (left <= 0) return pages.unavailable
+      await pause(5)
+      if (!(await this.#table.up(visit.hostname, left))) return pages.unavailable
+      if (upgrade.socket.destroyed) return undefined
+    }
+  }
+
+  async #joinOnce(upgrade: Omit<Upgrade, 'cut'>): Promise<Joined> {
     const cut = new AbortController()
-    const end = this.#inFlight.begin(target.id, () => cut.abort(), true)
+    const end = this.#inFlight.begin(upgrade.target.id, () => cut.abort(), true)
     try {
-      const headers = forwardedHeaders(request, visit, target)
-      const up = { request, socket, head, headers, target, cut: cut.signal }
-      const outcome = await joinWebSocket(up)
-      if (outcome === 'unreached') refuseUpgrade(socket, pages.unavailable)
+      return await joinWebSocket({ ...upgrade, cut: cut.signal })
     } finally {
       end()
     }
@@ -237,6 +263,7 @@ function refuseUpgrade(socket: Duplex, page: ErrorPage): void {
   socket.end(
     `HTTP/1.1 ${page.status} ${page.title}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
   )
+  part(socket)
 }
 
 function refuseMalformed(error: Error & { code?: string }, socket: Duplex): void {

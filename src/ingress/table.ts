@@ -31,18 +31,22 @@ export class Table {
     return this.#routes.hosts.has(hostname)
   }
 
-  /** Resolves once the host has a target that is up, or after `milliseconds`. */
-  up(hostname: string, milliseconds: number): Promise<void> {
-    if (this.#isUp(hostname) || this.#waiters.length >= restartWaiters) return Promise.resolve()
+  /**
+   * Waits until the host has a target that is up, or belongs to nobody any more, at most for so
+   * long. `false` at once if too many wait already.
+   */
+  up(hostname: string, milliseconds: number): Promise<boolean> {
+    if (this.#isSettled(hostname)) return Promise.resolve(true)
+    if (this.#waiters.length >= restartWaiters) return Promise.resolve(false)
     return new Promise((resolve) => {
-      const deadline = setTimeout(() => {
-        this.#waiters = this.#waiters.filter((waiter) => waiter.wake !== wake)
-        resolve()
-      }, milliseconds)
       const wake = (): void => {
         clearTimeout(deadline)
-        resolve()
+        resolve(true)
       }
+      const deadline = setTimeout(() => {
+        this.#waiters = this.#waiters.filter((waiter) => waiter.wake !== wake)
+        wake()
+      }, milliseconds)
       this.#waiters.push({ hostname, wake })
     })
   }
@@ -52,8 +56,10 @@ export class Table {
     return this.targets(hostname).some((target) => target.state === 'held')
   }
 
-  #isUp(hostname: string): boolean {
-    return this.targets(hostname).some((target) => target.state === 'up')
+  /** Whether there is nothing to wait for. */
+  #isSettled(hostname: string): boolean {
+    const isUp = this.targets(hostname).some((target) => target.state === 'up')
+    return isUp || !this.knows(hostname)
   }
 
   #join(): void {
@@ -63,7 +69,7 @@ export class Table {
       if (targets) hosts.set(hostname, targets)
     }
     this.#hosts = hosts
-    const [awake, asleep] = partition(this.#waiters, ({ hostname }) => this.#isUp(hostname))
+    const [awake, asleep] = partition(this.#waiters, ({ hostname }) => this.#isSettled(hostname))
     this.#waiters = asleep
     for (const { wake } of awake) wake()
   }

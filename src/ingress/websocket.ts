@@ -1,6 +1,7 @@
 import { type IncomingMessage, request as httpRequest } from 'node:http'
 import { type Duplex, Transform, type TransformCallback } from 'node:stream'
 import type { Target } from '#contract/snapshot.ts'
+import { isConnectError } from './forward.ts'
 import { closeFrame, Frames } from './frames.ts'
 import { responseHeadMs } from './limits.ts'
 
@@ -22,15 +23,18 @@ export function wantsWebSocket(request: IncomingMessage): boolean {
   return request.method === 'GET' && request.headers.upgrade?.toLowerCase() === 'websocket'
 }
 
+/** How an attempt to join a visitor with a Worker ended: as with `Outcome`, of which it is a part. */
+export type Joined = 'answered' | 'unreached' | 'broken'
+
 /**
  * Hands the handshake to the Worker and, once it accepted, joins the two connections. Frames are
- * the Worker's and the visitor's business. Resolves when both are closed; `'unreached'` means that
- * nothing was sent to the visitor and the caller should.
+ * the Worker's and the visitor's business. Resolves when both are closed; unless that is
+ * `'answered'` nothing was sent to the visitor and the caller should.
  *
  * The handshake's answer is read as HTTP: had it been spliced blindly, a refused handshake would
  * leave the visitor with a connection to the cell that nobody cleans requests on.
  */
-export function joinWebSocket(upgrade: Upgrade): Promise<'closed' | 'unreached'> {
+export function joinWebSocket(upgrade: Upgrade): Promise<Joined> {
   const { request, socket, head, target } = upgrade
   return new Promise((resolve) => {
     const outgoing = httpRequest({
@@ -43,7 +47,6 @@ export function joinWebSocket(upgrade: Upgrade): Promise<'closed' | 'unreached'>
     })
     const leave = (): void => void outgoing.destroy()
     socket.once('close', leave)
-    socket.on('error', leave)
     upgrade.cut.addEventListener('abort', leave)
     outgoing.once('upgrade', (answer, upstream, rest) => {
       socket.off('close', leave)
@@ -51,15 +54,22 @@ export function joinWebSocket(upgrade: Upgrade): Promise<'closed' | 'unreached'>
       socket.write(headOf(answer))
       upstream.unshift(rest)
       upstream.write(head)
-      void splice(socket, upstream, upgrade.cut).then(() => resolve('closed'))
+      void splice(socket, upstream, upgrade.cut).then(() => resolve('answered'))
     })
     outgoing.once('response', (answer) => {
       // Not a WebSocket after all: pass the answer on and close, whatever it is.
       socket.write(headOf(answer, ['Connection: close']))
       answer.pipe(socket)
-      socket.once('close', () => resolve('closed'))
+      // An answer cut in the middle must look cut to the visitor as well.
+      answer.once('close', () => void (answer.complete || socket.destroy()))
+      upgrade.cut.addEventListener('abort', () => socket.destroy())
+      socket.once('finish', () => part(socket)).once('close', () => resolve('answered'))
     })
-    outgoing.once('error', () => resolve(socket.destroyed ? 'closed' : 'unreached'))
+    outgoing.once('error', (error) => {
+      socket.off('close', leave)
+      if (socket.destroyed) resolve('answered')
+      else resolve(isConnectError(error) ? 'unreached' : 'broken')
+    })
     outgoing.end()
   })
 }
@@ -86,15 +96,13 @@ async function splice(visitor: Duplex, cell: Duplex, cut: AbortSignal): Promise<
     visitor.resume()
     down.close()
     cell.destroy()
+    // It may never read what it is sent.
+    part(visitor)
   }
   cut.addEventListener('abort', end)
   visitor.on('error', () => cell.destroy()).once('close', () => cell.end())
   cell.on('error', () => down.end()).once('close', () => down.end())
-  // A visitor that was told to go has a moment to say goodbye in turn (RFC 6455 §7.1.1).
-  down.once('end', () => {
-    const deadline = setTimeout(() => visitor.destroy(), goodbyeMs)
-    visitor.once('close', () => clearTimeout(deadline))
-  })
+  down.once('end', () => part(visitor))
   visitor.pipe(cell)
   cell.pipe(down).pipe(visitor)
   await Promise.all([closed(visitor), closed(cell)])
@@ -110,6 +118,15 @@ function closed(end: Duplex): Promise<void> {
 
 const goodbyeMs = 2_000
 
+/**
+ * Parts with a visitor that was told to go: it has a moment to say goodbye in turn (RFC 6455 §7.1.1).
+ * Its half of a connection stays open for as long as it likes otherwise.
+ */
+export function part(visitor: Duplex): void {
+  const deadline = setTimeout(() => visitor.destroy(), goodbyeMs)
+  visitor.once('close', () => clearTimeout(deadline))
+}
+
 /** Passes frames on, until it is told to close: then it ends with a Close frame of its own. */
 class Closable extends Transform {
   readonly #frames = new Frames()
@@ -121,11 +138,15 @@ class Closable extends Transform {
     done(null, chunk)
   }
 
-  /** In the middle of a frame there is nothing to say: the connection just ends. */
+  /**
+   * In the middle of a frame there is nothing to say, nor after the Worker's own Close frame: the
+   * connection just ends. Where the Worker has ended it already, what it said is passed on.
+   */
   close(): void {
-    if (this.#isClosing) return
+    if (this.#isClosing || this.writableEnded) return
     this.#isClosing = true
-    if (this.#frames.isBetween) this.push(closeFrame(restarting, 'The Worker is being replaced.'))
+    if (this.#frames.isBetween && !this.#frames.isClosed)
+      this.push(closeFrame(restarting, 'The Worker is being replaced.'))
     this.push(null)
   }
 }
