@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { appendFile, cp, rename, symlink } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { WebSocket } from 'ws'
 import { Wrangler } from '#test/clients.ts'
 import type { Visit } from '#test/server.ts'
 import { openSocket, type VisitorSocket } from '#test/sockets.ts'
@@ -176,4 +178,35 @@ test('drizzle-orm: migrations, transactions, and a migration in a later release'
   await redeploy('drizzle')
   assert.deepEqual(await json('drizzle'), rows)
   assert.deepEqual(await json('drizzle', '/columns'), [...names, { name: 'done' }])
+})
+
+test('capnweb: objects and callbacks over a WebSocket, pipelined', async () => {
+  type Seat = { say(text: string): Promise<number>; listen(hear: (text: string) => void): unknown }
+  type Door = { enter(name: string): Seat; said(): Promise<string[]> } & Disposable & {
+      onRpcBroken(run: (error: unknown) => void): void
+    }
+  const capnweb = createRequire(join(clients, 'package.json'))('capnweb') as {
+    newWebSocketRpcSession(socket: WebSocket): Door
+  }
+  const enter = (): Door =>
+    capnweb.newWebSocketRpcSession(
+      new WebSocket(`ws://127.0.0.1:${wrangler.server.visitorPort}/`, {
+        headers: { host: 'capnweb.localhost' },
+      }),
+    )
+  await install('capnweb')
+  using door = enter()
+  const heard: string[] = []
+  const seat = door.enter('ann')
+  await seat.listen((text) => void heard.push(text))
+  assert.equal(await seat.say('hello'), 1)
+  using other = enter()
+  assert.equal(await other.enter('ben').say('hi'), 2)
+  await eventually(() => heard.length === 2)
+  assert.deepEqual(heard, ['ann: hello', 'ben: hi'])
+  const broken = new Promise((resolve) => door.onRpcBroken(resolve))
+  await redeploy('capnweb')
+  assert.ok((await broken) instanceof Error)
+  using again = enter()
+  assert.deepEqual(await again.said(), ['ann: hello', 'ben: hi'])
 })
