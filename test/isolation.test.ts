@@ -101,12 +101,17 @@ suite('two accounts', () => {
   const adminCalls: readonly (readonly [string, string, unknown?])[] = [
     ['GET', '/user/tokens'],
     ['POST', '/user/tokens', { name: 'x', permission: 'admin' }],
+    ['DELETE', `/user/tokens/${'0'.repeat(32)}`],
     ['POST', '/accounts', { name: 'x' }],
   ]
   for (const [method, path, body] of adminCalls) {
     test(`a token of an account is no administrator's: ${method} ${path}`, async () => {
       const { status, errors } = await ask(theirs, method, path, body)
       assert.deepEqual([status, errors[0]?.code], [403, 10000])
+      const grant = { name: 'x', permission: 'admin', account_id: theirs.account }
+      const { value } = (await call(mine, 'POST', '/user/tokens', grant)) as { value: string }
+      const ofAccount = await ask({ ...theirs, token: value }, method, path, body)
+      assert.deepEqual([ofAccount.status, ofAccount.errors[0]?.code], [403, 10000])
     })
   }
 

@@ -9,7 +9,7 @@ import { type AccountCall, type Call, callerOf, type Route } from './call.ts'
 import { accountNotFound, internal, routeNotFound } from './errors.ts'
 import type { IdentityStore } from './identity-store.ts'
 import type { Token } from './records.ts'
-import { demand, demandAccount, type Tokens } from './tokens.ts'
+import { demand, demandAccount, demandOfServer, type Tokens } from './tokens.ts'
 
 export type AppOptions = {
   readonly tokens: Tokens
@@ -38,7 +38,7 @@ export function createApp(options: AppOptions): (request: Request) => Promise<Re
   })
   for (const { method, path, permission, run } of options.routes) {
     app.on(method, base + path, async (c) => {
-      demand(c.get('token'), permission)
+      demandOfServer(c.get('token'), permission)
       return run(callOf(c, options))
     })
   }

@@ -9,7 +9,7 @@ import { controlMigrations } from './control.ts'
 import { Identities } from './identities.ts'
 import { IdentityStore } from './identity-store.ts'
 import { lastUsedMs } from './limits.ts'
-import { demand, demandAccount, type TokenGrant, Tokens } from './tokens.ts'
+import { demand, demandAccount, demandOfServer, type TokenGrant, Tokens } from './tokens.ts'
 
 const start = Date.parse('2026-11-24T00:00:00Z')
 const refused = { name: 'ApiError', code: 10000, status: 401 }
@@ -128,6 +128,16 @@ suite('tokens', () => {
     demandAccount({ ...token, account }, account)
     const elsewhere = (): void => demandAccount({ ...token, account }, otherAccount)
     assert.throws(elsewhere, { code: 10000, status: 403 })
+  })
+
+  test('the administrator of one account is none of the server', async () => {
+    await using all = await openTokens()
+    const { token } = await all.tokens.issue({ ...grant, permission: 'admin' })
+    demandOfServer(token, 'admin')
+    const bound = { ...token, account }
+    demand(bound, 'admin')
+    demandOfServer(bound, 'write')
+    assert.throws(() => demandOfServer(bound, 'admin'), { code: 10000, status: 403 })
   })
 })
 

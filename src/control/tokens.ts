@@ -86,6 +86,13 @@ export function demand(token: Token, permission: Permission): void {
   if (ranks[token.permission] < ranks[permission]) throw forbidden()
 }
 
+/** Throws `forbidden` unless a token allows so much to the server as a whole. */
+export function demandOfServer(token: Token, permission: Permission): void {
+  demand(token, permission)
+  // Who administers one account makes no other, and no token that is good for another.
+  if (permission === 'admin' && token.account !== null) throw forbidden()
+}
+
 /** Throws `forbidden` unless a token is good for an account. */
 export function demandAccount(token: Token, account: AccountId): void {
   if (token.account !== null && token.account !== account) throw forbidden()
