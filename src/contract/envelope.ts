@@ -12,8 +12,12 @@ export type PageInfo = {
   readonly total_pages: number
 }
 
-/** A cursor of a list: `""` says that this was the last page. */
-export type CursorInfo = { readonly count: number; readonly cursor: string }
+/** A cursor of a list: `""` says that this was the last page. Some lists have it twice. */
+export type CursorInfo = {
+  readonly count: number
+  readonly cursor: string
+  readonly cursors?: { readonly after: string }
+}
 
 export function succeed(result: unknown, info?: PageInfo | CursorInfo): Response {
   return Response.json({

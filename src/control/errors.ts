@@ -144,3 +144,16 @@ export const subdomainTaken = defineError(
   409,
   (name: string) => `The subdomain "${name}" is taken.`,
 )
+
+export const objectNamespaceNotFound = defineError(
+  10066,
+  404,
+  () => 'There is no such namespace of Durable Objects on your account.',
+)
+
+export const objectNotFound = defineError(10066, 404, () => 'There is no such object.')
+
+export const cursorInvalid = defineError(10026, 400, () => 'The cursor is none that was given out.')
+
+/** The sentence says what is wrong with what was sent. */
+export const objectImportInvalid = defineError(10026, 400, (reason: string) => reason)

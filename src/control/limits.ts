@@ -36,3 +36,9 @@ export const callsWaiting = 100
 
 /** The last use of a token is written down at most this often. */
 export const lastUsedMs = 3_600_000
+
+/** Objects of a page. developers.cloudflare.com/api: Durable Objects, List Objects: `limit`. */
+export const objectsPerPage = 10_000
+
+/** Bytes of what is said of a namespace in an archive of its objects. */
+export const namespaceFileBytes = 64 * 1024 * 1024

@@ -55,6 +55,7 @@ export function objectFilesSuite(name: string, material: ObjectFilesMaterial): v
       assert.deepEqual(await files.sizeOf(place), { objects: 0, bytes: 0 })
       assert.equal((await files.alarms(place)).size, 0)
       assert.equal(await files.export(place, id(1)), undefined)
+      assert.equal(await files.has(place, id(1)), false)
       await files.delete(place)
     })
 
@@ -70,6 +71,7 @@ export function objectFilesSuite(name: string, material: ObjectFilesMaterial): v
       )
       for (const each of all) {
         assert.ok(each.hasStoredData)
+        assert.ok(await files.has(place, each.id))
         assert.ok(each.modifiedAt > before - 60_000 && each.modifiedAt < Date.now() + 60_000)
         const found = await read(files, each.id)
         assert.deepEqual(Object.keys(found ?? {}), [`${each.id}.sqlite`])

@@ -12,6 +12,8 @@ export interface ObjectFiles extends AsyncDisposable {
   /** The objects of a namespace in the order of their ids; none of a namespace that has no files. */
   list(place: ObjectPlace, page: ObjectPage): Promise<readonly StoredObject[]>
 
+  has(place: ObjectPlace, object: ObjectId): Promise<boolean>
+
   sizeOf(place: ObjectPlace): Promise<{ readonly objects: number; readonly bytes: number }>
 
   /** Every alarm that is set in a namespace. */

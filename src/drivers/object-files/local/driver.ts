@@ -75,6 +75,10 @@ class LocalObjectFiles implements ObjectFiles {
     return found
   }
 
+  has(place: ObjectPlace, object: ObjectId): Promise<boolean> {
+    return existsIn(join(folderOf(this.#root, place), `${object}.sqlite`))
+  }
+
   async sizeOf(place: ObjectPlace): Promise<{ readonly objects: number; readonly bytes: number }> {
     const folder = folderOf(this.#root, place)
     const objects = await entriesOf(folder)
