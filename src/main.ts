@@ -20,12 +20,12 @@ import { openBlobs } from '#drivers/blob/fs/driver.ts'
 import { systemClock } from '#drivers/clock/system/driver.ts'
 import {
   prepareDirectory,
-  removeFolder,
   socketDirectory,
   writePrivateFile,
 } from '#drivers/directory/local/driver.ts'
 import { leaseDirectory } from '#drivers/lease/directory/driver.ts'
 import { jsonLog } from '#drivers/log/json/driver.ts'
+import { openObjectFiles } from '#drivers/object-files/local/driver.ts'
 import { systemRandom } from '#drivers/random/system/driver.ts'
 import { openSqlite } from '#drivers/sql/sqlite/driver.ts'
 import { readMigrations } from '#drivers/sql/sqlite/migrations.ts'
@@ -88,6 +88,8 @@ export async function startServer(config: Config): Promise<RunningServer> {
       startTimeoutMs,
     }),
   )
+  const objectFiles = stack.use(await openObjectFiles({ ...drivers, path: objectsDirectory }))
+  await objectFiles.sweep()
   let visitorPort = config.listen.port
   const urlOf = (name: string): string =>
     `http://${name}${visitorPort === 80 ? '' : `:${visitorPort}`}`
@@ -97,7 +99,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     bindings: served,
     domain: config.domain,
     urlOf,
-    removeObjects: (account, namespace) => removeFolder(join(objectsDirectory, account, namespace)),
+    objectFiles,
     publishRoutes: (table) => ingress.publishRoutes(table),
   })
   const { account, token } = await control.prepare(await knownToken(config))

@@ -1,14 +1,16 @@
 import type { CellHost } from '#contract/cell.ts'
 import type { Ports } from '#contract/ports.ts'
+import type { ObjectFiles } from '#contract/ports/object-files.ts'
 import type { RouteTable } from '#contract/snapshot.ts'
 import { Activation } from './activation.ts'
 import { createApp } from './app.ts'
 import { ClassStore } from './class-store.ts'
-import { Classes, type ClassesOptions } from './classes.ts'
+import { Classes } from './classes.ts'
 import { emptyAccountRoutes, emptyRoutes } from './empty-api.ts'
 import { type Administrator, Identities } from './identities.ts'
 import { accountRoutes, identityRoutes } from './identity-api.ts'
 import { IdentityStore } from './identity-store.ts'
+import { objectRoutes } from './objects-api.ts'
 import { Registry, type ServedBinding } from './registry.ts'
 import { scriptRoutes } from './scripts-api.ts'
 import { secretRoutes } from './secrets-api.ts'
@@ -28,7 +30,8 @@ export type ControlOptions = Omit<Ports, 'vault'> & {
   readonly domain: string
   /** Where visitors reach a host name. */
   readonly urlOf: (host: string) => string
-  readonly removeObjects: ClassesOptions['removeObjects']
+  /** The stored Durable Objects. What a crash left of them is swept. */
+  readonly objectFiles: ObjectFiles
 }
 
 /** The folder of migrations that control's database needs. */
@@ -55,7 +58,13 @@ export function createControl(options: ControlOptions): Control {
   const identityStore = new IdentityStore(options.sql)
   const registry = new Registry(options.bindings, blob)
   const classStore = new ClassStore(options.sql)
-  const classes = new Classes({ ...options, classStore, workers: store })
+  const { objectFiles } = options
+  const classes = new Classes({
+    ...options,
+    classStore,
+    workers: store,
+    removeObjects: (account, namespace) => objectFiles.delete({ account, namespace }),
+  })
   const activation = new Activation({
     ...options,
     workers: store,
@@ -86,6 +95,7 @@ export function createControl(options: ControlOptions): Control {
       accountRoutes: [
         ...accountRoutes(ofIdentities),
         ...emptyAccountRoutes,
+        ...objectRoutes({ ...options, directory: classStore, files: objectFiles }),
         ...scriptRoutes(ofWorkers),
         ...versionRoutes(ofWorkers),
         ...secretRoutes(ofWorkers),

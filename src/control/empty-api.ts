@@ -8,7 +8,6 @@ const emptyLists = [
   '/workers/domains',
   '/workers/domains/records',
   '/workers/tails/by-consumer/:worker',
-  '/workers/durable_objects/namespaces',
 ]
 
 export const emptyAccountRoutes: readonly Route<AccountCall>[] = emptyLists.map((path) => ({

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { access, chmod, lstat, mkdir, open, rename, rm } from 'node:fs/promises'
+import { access, chmod, lstat, mkdir, open, rename } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { messageOf, OperatorError } from '#contract/errors.ts'
@@ -42,11 +42,6 @@ export async function socketDirectory(dataDirectory: string): Promise<string> {
     )
   }
   return path
-}
-
-/** Removes a folder with all that is in it; one that does not exist is fine. */
-export async function removeFolder(path: string): Promise<void> {
-  await rm(path, { recursive: true, force: true })
 }
 
 /** Writes a file that only its owner may read, in one step: the old text or the new one. */
