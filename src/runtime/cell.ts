@@ -209,7 +209,8 @@ export class Cell {
   }
 
   #scheduleRestart(): void {
-    if (this.#stopping.signal.aborted) return
+    // Who holds it brings it back, and until then others may have its objects open.
+    if (this.#stopping.signal.aborted || this.#isHeld) return
     this.#restart = this.#context.clock.after(this.#backOffMs, () => {
       this.#renewDoors()
       void this.#launchAgain()

@@ -185,7 +185,7 @@ class WorkerdHost implements CellHost {
     const taking = missing.filter((plan) => !isFree(plan))
     const fresh = await this.#startAll(missing.filter(isFree), start)
     const kept: Cell[] = []
-    const undo: (() => Promise<void>)[] = fresh.map((cell) => () => cell.stop(0))
+    const undo: (() => Promise<void>)[] = []
     try {
       for (const { plan, cell } of matches) {
         if (!cell) continue
@@ -198,7 +198,7 @@ class WorkerdHost implements CellHost {
       const leaving = running.filter((cell) => cell.hasObjects && !kept.includes(cell))
       if (leaving.length > 0) fresh.push(...(await this.#takeOver(taking, leaving)))
     } catch (error) {
-      await Promise.allSettled(undo.map((run) => run()))
+      await Promise.allSettled([...fresh.map((cell) => cell.stop(0)), ...undo.map((run) => run())])
       throw error
     }
     const next = [...kept, ...fresh]

@@ -123,6 +123,32 @@ suite('Durable Objects', () => {
     assert.equal(await count(fixture), 'old 2')
   })
 
+  test('are not opened again by a restart that fails while they are taken over', async () => {
+    await using fixture = await startFixture()
+    const { exports } = await fixture.ready('w', source('x'))
+    const slow = (version: string, turns: number) => {
+      const code = `for (let n = 0; n < ${turns}; n++);\n${counter(version)}`
+      return { ...fixture.plan('w', source(version, { code })), exports }
+    }
+    await fixture.apply([slow('old', 3e8)])
+    for (const pid of await pidsOf(fixture)) process.kill(pid, 'SIGKILL')
+    await eventually(async () => (await pidsOf(fixture)).length === 0)
+    const [restarted = 0] = await eventually(async () => {
+      const pids = await pidsOf(fixture)
+      return pids.length > 0 && pids
+    })
+    const applied = fixture.apply([slow('new', 1e9)]).then(() => true)
+    await new Promise((resolve) => void setTimeout(resolve, 50))
+    process.kill(restarted, 'SIGKILL')
+    const seen = new Set<number>()
+    while (!(await Promise.race([applied, new Promise((go) => void setTimeout(go, 10))]))) {
+      const pids = await pidsOf(fixture)
+      for (const pid of pids) if (pid !== restarted) seen.add(pid)
+    }
+    assert.equal(await count(fixture), 'new 1')
+    assert.equal(seen.size, 1, 'the new one alone')
+  })
+
   test('close their WebSockets with 1012, and a new one finds the state', async () => {
     await using fixture = await startFixture()
     await fixture.apply([await fixture.ready('w', source('old'))])
