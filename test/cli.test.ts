@@ -5,6 +5,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { bindery } from '#test/command.ts'
 import { ask, placeOf } from '#test/deployer.ts'
 import { startTestServer, type TestServer, withoutOurs } from '#test/server.ts'
 import { temporaryFolder } from '#test/temporary.ts'
@@ -12,23 +13,6 @@ import { temporaryFolder } from '#test/temporary.ts'
 // The command line as an operator meets it.
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-
-type Ended = { readonly code: number | null; readonly stdout: string; readonly stderr: string }
-
-/** Runs a verb to its end. */
-function bindery(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<Ended> {
-  const child = spawn(process.execPath, [join(root, 'src/cli/main.ts'), ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: 60_000,
-    env: { ...withoutOurs(process.env), ...environment, NODE_NO_WARNINGS: '1' },
-  })
-  const output = { stdout: '', stderr: '' }
-  child.stdout.on('data', (data: Buffer) => (output.stdout += data.toString()))
-  child.stderr.on('data', (data: Buffer) => (output.stderr += data.toString()))
-  return new Promise((resolve, reject) => {
-    child.on('error', reject).on('close', (code) => resolve({ code, ...output }))
-  })
-}
 
 const free = ['--listen', '127.0.0.1:0', '--api', '127.0.0.1:0']
 

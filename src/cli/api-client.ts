@@ -8,7 +8,9 @@ const envelope = z.object({
   success: z.boolean(),
   errors: z.array(z.object({ code: z.number(), message: z.string() })),
   result: z.unknown(),
+  result_info: z.object({ cursor: z.string().optional() }).nullish(),
 })
+type Envelope = z.output<typeof envelope>
 
 const callMs = 30_000
 
@@ -42,23 +44,58 @@ export class ApiClient {
 
   /** Calls the API. Throws an `OperatorError` with the API's own words if it refuses. */
   async call(method: string, path: string, body?: unknown): Promise<unknown> {
-    const base = this.environment['CLOUDFLARE_API_BASE_URL'] ?? ''
-    const response = await fetch(`${base}${path}`, {
+    const response = await this.#send(path, {
       method,
-      headers: {
-        authorization: `Bearer ${this.environment['CLOUDFLARE_API_TOKEN']}`,
-        'content-type': 'application/json',
-      },
+      headers: { 'content-type': 'application/json' },
       signal: AbortSignal.timeout(callMs),
       ...(body !== undefined && { body: JSON.stringify(body) }),
-    }).catch((cause: unknown) => {
+    })
+    return (await answerOf(response)).result
+  }
+
+  /** The pages of a list that has cursors. `path` has a query already. */
+  async *pages(path: string): AsyncGenerator {
+    let cursor: string | undefined
+    do {
+      const at = cursor === undefined ? path : `${path}&cursor=${encodeURIComponent(cursor)}`
+      const signal = AbortSignal.timeout(callMs)
+      const answer = await answerOf(await this.#send(at, { method: 'GET', signal }))
+      yield answer.result
+      cursor = answer.result_info?.cursor
+    } while (cursor !== undefined && cursor !== '')
+  }
+
+  /** What comes as bytes and may take long. Throws as `call` does. */
+  async download(path: string): Promise<Response> {
+    const response = await this.#send(path, { method: 'GET' })
+    if (!response.ok) await answerOf(response)
+    return response
+  }
+
+  /** Sends bytes, for as long as it takes. */
+  async upload(path: string, chunks: AsyncIterable<Uint8Array>): Promise<unknown> {
+    const body = ReadableStream.from(chunks)
+    const response = await this.#send(path, { method: 'POST', body, duplex: 'half' })
+    return (await answerOf(response)).result
+  }
+
+  async #send(path: string, init: RequestInit & { readonly duplex?: 'half' }): Promise<Response> {
+    const base = this.environment['CLOUDFLARE_API_BASE_URL'] ?? ''
+    const headers = new Headers(init.headers)
+    headers.set('authorization', `Bearer ${this.environment['CLOUDFLARE_API_TOKEN']}`)
+    try {
+      return await fetch(`${base}${path}`, { ...init, headers })
+    } catch (cause) {
       throw new OperatorError(`No server answers at ${base}. Start one with bindery serve.`, {
         cause,
       })
-    })
-    const answer = envelope.parse(await response.json())
-    const [error] = answer.errors
-    if (!answer.success) throw new OperatorError(error?.message ?? `HTTP ${response.status}`)
-    return answer.result
+    }
   }
+}
+
+async function answerOf(response: Response): Promise<Envelope> {
+  const answer = envelope.parse(await response.json())
+  const [error] = answer.errors
+  if (!answer.success) throw new OperatorError(error?.message ?? `HTTP ${response.status}`)
+  return answer
 }

@@ -1,6 +1,7 @@
 import { serveHelp } from '#config'
 import { messageOf, OperatorError } from '#contract/errors.ts'
 import { account, accountHelp } from './account.ts'
+import { objects, objectsHelp } from './objects.ts'
 import { serve } from './serve.ts'
 import { start } from './start.ts'
 import { token, tokenHelp } from './token.ts'
@@ -11,6 +12,7 @@ const verbs: Readonly<Record<string, (args: readonly string[]) => Promise<void>>
   start,
   token,
   account,
+  do: objects,
   help: async () => print(help),
   '--help': async () => print(help),
   '-h': async () => print(help),
@@ -22,6 +24,7 @@ ${serveHelp}
 bindery start           serve, and deploy the example in examples/tour
 ${tokenHelp}
 ${accountHelp}
+${objectsHelp}
 A client needs no more than   set -a; . DIR/admin.env; set +a
 `
 

@@ -5,7 +5,7 @@ import type { ObjectAlarm, ObjectPlace, StoredObject } from '#contract/ports/obj
 import { writeTar } from '#contract/tar.ts'
 import type { AccountCall, Route } from './call.ts'
 import { cursorInvalid, objectNamespaceNotFound, objectNotFound } from './errors.ts'
-import { objectsPerPage } from './limits.ts'
+import { discardedBytes, objectsPerPage } from './limits.ts'
 import {
   copyOf,
   entriesOf,
@@ -134,8 +134,14 @@ function exportAll(options: ObjectsApiOptions) {
 
 function importAll(options: ObjectsApiOptions) {
   return async ({ call, place }: NamespaceCall): Promise<Response> => {
-    const count = await importObjects(options, place, bodyOf(call.request))
-    return succeed({ objects: count })
+    const body = bodyOf(call.request)
+    try {
+      return succeed({ objects: await importObjects(options, place, body) })
+    } catch (error) {
+      // Who still sends would not hear why.
+      await discard(body)
+      throw error
+    }
   }
 }
 
@@ -190,6 +196,19 @@ function cursorOf(url: URL): ObjectId | undefined {
 
 async function* bodyOf(request: Request): AsyncGenerator<Uint8Array> {
   if (request.body) yield* request.body
+}
+
+async function discard(body: AsyncGenerator<Uint8Array>): Promise<void> {
+  let size = 0
+  try {
+    for (;;) {
+      const { done, value } = await body.next()
+      size += value?.byteLength ?? 0
+      if (done || size > discardedBytes) return
+    }
+  } catch {
+    // It ended early: nobody listens.
+  }
 }
 
 function streamOf(chunks: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array> {
