@@ -171,6 +171,28 @@ suite('Durable Objects through the API', () => {
     assert.equal(await (await server.visit('from')).text(), 'given away')
   })
 
+  test('are not deleted with their Worker while another takes them over', async () => {
+    await using server = await startTestServer()
+    const place = placeOf(server)
+    const migrations = { new_sqlite_classes: ['Counter'] }
+    await deploy(place, 'from', {
+      code: counter('a'),
+      bindings: [bound()],
+      metadata: { migrations },
+    })
+    assert.equal(await (await server.visit('from', '/a')).text(), 'a 1')
+    const moved = { from: 'Counter', from_script: 'from', to: 'Counter' }
+    const taking = deploy(place, 'to', {
+      code: counter('b'),
+      bindings: [bound()],
+      metadata: { migrations: { transferred_classes: [moved] } },
+    })
+    await new Promise((resolve) => void setTimeout(resolve, 60))
+    await call(place, 'DELETE', '~/workers/scripts/from?force=true')
+    await taking
+    assert.equal(await (await server.visit('to', '/a')).text(), 'b 2')
+  })
+
   test('released under load: held, never refused', async () => {
     await using server = await startTestServer()
     const place = placeOf(server)

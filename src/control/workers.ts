@@ -81,10 +81,7 @@ export class Workers {
     how: { readonly isDeployed: boolean; readonly isStrict: boolean },
   ): Promise<Uploaded> {
     if (!changesClasses(upload.metadata)) return this.#upload(change, upload, how)
-    // A class may move from one Worker to another: no two such changes at a time.
-    return this.#turns.take(`classes/${change.key.account}`, () =>
-      this.#upload(change, upload, how),
-    )
+    return this.#withClasses(change.key, () => this.#upload(change, upload, how))
   }
 
   #upload(
@@ -205,7 +202,11 @@ export class Workers {
   }
 
   /** Stops a Worker and removes all of it. `isForced`: even if others are bound to it. */
-  remove(key: WorkerKey, { isForced }: { readonly isForced: boolean }): Promise<void> {
+  remove(key: WorkerKey, how: { readonly isForced: boolean }): Promise<void> {
+    return this.#withClasses(key, () => this.#remove(key, how))
+  }
+
+  #remove(key: WorkerKey, { isForced }: { readonly isForced: boolean }): Promise<void> {
     return this.#turns.take(turnOf(key), async () => {
       const { store, activation, maker, registry, classes } = this.#options
       await this.get(key)
@@ -243,6 +244,14 @@ export class Workers {
   /** Resolves when no change is under way. */
   idle(): Promise<void> {
     return this.#turns.idle()
+  }
+
+  /**
+   * Runs what may change classes. One may move from a Worker to another, with its objects, and must
+   * not be deleted meanwhile: there are no two such changes of an account at a time.
+   */
+  #withClasses<Value>({ account }: WorkerKey, task: () => Promise<Value>): Promise<Value> {
+    return this.#turns.take(`classes/${account}`, task)
   }
 
   /** Runs a change in its turn, then forgets what there is too much of. */
