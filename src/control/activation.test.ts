@@ -238,6 +238,15 @@ suite('a start', () => {
 })
 
 suite('routes', () => {
+  test('are published for however many at once, and none of them too early', async () => {
+    await using all = await openActivation()
+    const published = Array.from({ length: 300 }, () => all.activation.publish())
+    await all.put(key, 1)
+    await Promise.all([...published, all.activation.publish()])
+    assert.ok(all.table().includes('one.example.com'))
+    assert.ok(all.events.filter((event) => event === 'publish').length <= 3)
+  })
+
   test('the first account has the domain itself as well, and its Workers go by it', async () => {
     await using all = await openActivation()
     await deploy(all, key, 1)

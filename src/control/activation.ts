@@ -39,6 +39,8 @@ export class Activation {
   readonly #plans = new Map<string, WorkerPlan>()
   /** Versions that could not be planned at the start: they must not hold up the others. */
   readonly #leftOut = new Set<string>()
+  /** The next publication, which has not begun. */
+  #publication: Promise<void> | undefined
 
   constructor(options: ActivationOptions) {
     this.#options = options
@@ -117,9 +119,13 @@ export class Activation {
     }
   }
 
-  /** Publishes which host belongs to which Worker. */
-  async publish(): Promise<void> {
-    await this.#turns.take('routes', async () => {
+  /**
+   * Publishes which host belongs to which Worker. Whoever asks for it before it has begun is served
+   * by the same publication: nobody's change, which is stored by then, is turned away here.
+   */
+  publish(): Promise<void> {
+    this.#publication ??= this.#turns.take('routes', async () => {
+      this.#publication = undefined
       const { workers, publishRoutes } = this.#options
       const hosts = new Map<string, RoutedWorker>()
       const accounts = await this.#accountHosts()
@@ -130,6 +136,7 @@ export class Activation {
       }
       publishRoutes({ hosts })
     })
+    return this.#publication
   }
 
   /** Resolves when no change is under way. */

@@ -113,7 +113,7 @@ export class VersionMaker {
         ...classified,
       })
     } catch (error) {
-      await this.removeModules(written)
+      await this.#takeBack(facts.key, written)
       throw error
     }
   }
@@ -161,6 +161,15 @@ export class VersionMaker {
     for await (const { key } of this.#options.blob.list()) {
       if (!known.has(key)) await this.#options.blob.delete(key)
     }
+  }
+
+  /**
+   * Removes modules of a version that was not stored. What threw may have done so after that, or not
+   * know: then they stay, and what nobody needs goes at the next start.
+   */
+  async #takeBack(key: WorkerKey, written: readonly BlobKey[]): Promise<void> {
+    const kept = await this.#options.workers.moduleKeys(key).catch(() => new Set(written))
+    await this.removeModules(written.filter((each) => !kept.has(each)))
   }
 
   #fresh({ key, author, annotations }: NewVersion, previous: Version | undefined) {
