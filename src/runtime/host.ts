@@ -299,17 +299,18 @@ class WorkerdHost implements CellHost {
     if (this.#closing.signal.aborted) throw new Error('the server is stopping')
   }
 
-  /** Reads the bytes of every module of some Workers, once each. */
+  /**
+   * Reads the bytes of every module of some Workers, once each. One that can't be read keeps its
+   * cell from starting, and no other.
+   */
   async #modules(workers: readonly WorkerPlan[]): Promise<(module: Module) => Uint8Array> {
-    const keys = new Set(workers.flatMap(({ code }) => code.modules.map(({ key }) => key)))
-    const bytes = new Map<BlobKey, Uint8Array>()
-    await Promise.all(
-      [...keys].map(async (key) => bytes.set(key, await this.#options.readModule(key))),
-    )
+    const keys = [...new Set(workers.flatMap(({ code }) => code.modules.map(({ key }) => key)))]
+    const read = await Promise.allSettled(keys.map((key) => this.#options.readModule(key)))
+    const results = new Map(keys.map((key, index) => [key, read[index]]))
     return ({ key, name }) => {
-      const found = bytes.get(key)
-      if (!found) throw new Error(`module ${name} was not read`)
-      return found
+      const result = results.get(key)
+      if (result?.status === 'fulfilled') return result.value
+      throw new Error(`the module ${name} can't be read: ${messageOf(result?.reason)}`)
     }
   }
 }
