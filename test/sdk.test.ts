@@ -332,3 +332,35 @@ suite('kv.namespaces', () => {
     )
   })
 })
+
+suite('Durable Objects', () => {
+  test('namespaces, and the objects of one in pages', async () => {
+    const code = `import { DurableObject } from 'cloudflare:workers'
+export class Room extends DurableObject { put() { this.ctx.storage.kv.put('x', 1) } }
+export default { async fetch(request, env) {
+  for (let n = 0; n < 25; n++) await env.R.getByName('room ' + n).put()
+  return new Response('25')
+} }`
+    await client.workers.scripts.update('rooms', {
+      account_id,
+      metadata: {
+        main_module: 'index.js',
+        compatibility_date: date,
+        bindings: [{ type: 'durable_object_namespace', name: 'R', class_name: 'Room' }],
+        migrations: { new_tag: 'v1', new_sqlite_classes: ['Room'] },
+      },
+      files: [await script(code)],
+    })
+    await client.workers.scripts.subdomain.create('rooms', { account_id, enabled: true })
+    assert.equal(await visit('rooms'), '25')
+    const [namespace, ...more] = await all(client.durableObjects.namespaces.list({ account_id }))
+    assert.deepEqual(more, [])
+    const { id = '', ...shown } = namespace ?? {}
+    const expected = { name: 'rooms_Room', script: 'rooms', class: 'Room', use_sqlite: true }
+    assert.deepEqual(shown, expected)
+    const list = client.durableObjects.namespaces.objects.list(id, { account_id, limit: 10 })
+    const objects = await all(list)
+    assert.equal(new Set(objects.map((object) => object.id)).size, 25)
+    assert.ok(objects.every((object) => object.hasStoredData))
+  })
+})
