@@ -146,6 +146,22 @@ suite('local: files as they are', () => {
     assert.equal(stored?.hasStoredData, false)
   })
 
+  test('an index tells which facets there are, of which some may be gone', async () => {
+    const path = newPath()
+    await fill(path, { [first]: database('one') })
+    const live = join(path, account, namespace)
+    // As workerd writes it: a facet "f", one "gé" below it, and one whose entry a crash cut off.
+    const index = '57efb0c55bcecdc4 0000 0100 66 0100 0300 67c3a9 0000 0900 61'
+    await writeFile(join(live, `${first}.facets`), Buffer.from(index.replaceAll(' ', ''), 'hex'))
+    for (const n of [2, 3]) await writeFile(join(live, `${first}.${n}.sqlite`), database(`${n}`))
+    await using files = await openAt(path)
+    await using copy = await files.export(place, first)
+    assert.deepEqual(
+      copy?.files.map(({ name }) => name),
+      [`${first}.sqlite`, `${first}.2.sqlite`, `${first}.facets`],
+    )
+  })
+
   test('other files of the folder are not objects, and stay', async () => {
     const path = newPath()
     await fill(path, { [first]: database('one') })

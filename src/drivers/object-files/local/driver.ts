@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs'
-import { mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type ObjectId, objectId } from '#contract/ids.ts'
 import type { Clock } from '#contract/ports/clock.ts'
@@ -20,6 +20,7 @@ import { finishPending, putFiles, stageFiles } from './import.ts'
 import {
   alarmsFile,
   exportsFolder,
+  facetsIn,
   folderOf,
   type ObjectFile,
   pendingFolder,
@@ -111,19 +112,15 @@ class LocalObjectFiles implements ObjectFiles {
 
   async export(place: ObjectPlace, object: ObjectId): Promise<ObjectCopy | undefined> {
     const folder = folderOf(this.#root, place)
-    const entries = (await entriesOf(folder)).get(object) ?? []
-    const copies = entries
-      .filter(({ type }) => type === 'database' || type === 'facets')
-      // A facet that is not in the index would be another's: the index, which only grows, is last.
-      .toSorted((a, b) => rank(a) - rank(b))
-    if (!copies.some((entry) => entry.type === 'database' && entry.facet === undefined)) {
-      return undefined
-    }
+    if (!(await this.has(place, object))) return undefined
     await using stack = new AsyncDisposableStack()
     const { path } = stack.use(await this.#newFolder(exportsFolder))
     const files: ObjectCopy['files'][number][] = []
-    for (const { name } of copies) {
-      const copied = await this.#copy({ from: join(folder, name), to: join(path, name), object })
+    // A facet that is not in the index would be another's: the index, which only grows, is last.
+    for (const name of [`${object}.sqlite`, ...(await facetFilesOf(folder, object))]) {
+      const from = join(folder, name)
+      if (files.length > 0 && !(await existsIn(from))) continue
+      const copied = await this.#copy({ from, to: join(path, name), object })
       if (copied) files.push(fileAt(path, name, copied.size))
       // Deleted meanwhile: the object itself, or one of its facets.
       else if (files.length === 0) return undefined
@@ -254,10 +251,23 @@ async function sizeOf(path: string): Promise<{ size: number; mtimeMs: number } |
   }
 }
 
-/** The object's own database, those of its facets, their index. */
-function rank({ type, facet }: ObjectFile): number {
-  if (type === 'facets') return Number.MAX_SAFE_INTEGER
-  return facet ?? 0
+/** Names of the files of an object's facets, and then of their index. The files may be gone. */
+async function facetFilesOf(folder: string, object: ObjectId): Promise<readonly string[]> {
+  const index = `${object}.facets`
+  const bytes = await readFile(join(folder, index)).catch((error: unknown) => {
+    if (isMissing(error)) return undefined
+    throw error
+  })
+  if (!bytes) return []
+  const count = facetsIn(bytes)
+  if (count !== undefined) {
+    return [...Array.from({ length: count }, (_, n) => `${object}.${n + 1}.sqlite`), index]
+  }
+  const entries = (await entriesOf(folder)).get(object) ?? []
+  const facets = entries.flatMap(({ type, facet }) =>
+    type === 'database' && facet !== undefined ? [facet] : [],
+  )
+  return [...facets.toSorted((a, b) => a - b).map((n) => `${object}.${n}.sqlite`), index]
 }
 
 function fileAt(folder: string, name: string, sizeBytes: number): ObjectCopy['files'][number] {

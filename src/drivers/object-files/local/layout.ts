@@ -50,6 +50,26 @@ export function readName(name: string): ObjectFile | undefined {
 }
 
 /**
+ * How many facets an index knows, deleted ones included: their numbers are 1 to that
+ * (`facet-tree-index.c++`: a magic number, then for each its parent, the length of its name, its
+ * name). `undefined` if it is none that we can read.
+ */
+export function facetsIn(index: Uint8Array): number | undefined {
+  const view = new DataView(index.buffer, index.byteOffset, index.byteLength)
+  if (index.byteLength < 8 || view.getBigUint64(0) !== indexMagic) return undefined
+  let count = 0
+  for (let at = 8; at + 4 <= index.byteLength;) {
+    const nameLength = view.getUint16(at + 2, true)
+    at += 4 + nameLength
+    if (nameLength === 0 || at > index.byteLength) break
+    count += 1
+  }
+  return count
+}
+
+const indexMagic = 0x57efb0c55bcecdc4n
+
+/**
  * Whether an id is one of this namespace. workerd refuses others, because their last half is a code
  * that the first half and the namespace give (`actor-id-impl.c++`): such an object would be out of
  * everybody's reach.
