@@ -196,6 +196,35 @@ suite('bindery do', { timeout: 240_000 }, () => {
     assert.equal(await say(server, '/red/lines'), lines)
   })
 
+  test('a server that is killed in the middle of an import has all of it, or nothing', async (t) => {
+    const rooms = Array.from({ length: 12 }, (_, n) => `room${n}`)
+    const lines = async (): Promise<ReadonlySet<string>> =>
+      new Set(await Promise.all(rooms.map((room) => say(server, `/${room}/lines`))))
+    const seen = new Set<string>()
+    for (let n = 0; n < 6; n++) {
+      for (const room of rooms) await say(server, `/${room}/say/${n}`)
+      const to = at(`killed-${n}`)
+      await ok('export', 'chat_Room', '--to', to)
+      const old = await lines()
+      for (const room of rooms) await say(server, `/${room}/say/later`)
+      const importing = run('import', 'chat_Room', '--from', to)
+      // The command takes a while to begin, and then its work as long as this.
+      await new Promise((resolve) => void setTimeout(resolve, 250 + Math.random() * 400))
+      await server.kill()
+      const isTold = (await importing).code === 0
+      await server.restart()
+      const now = await lines()
+      assert.equal(now.size, 1, [...now].join(' or '))
+      const [only = ''] = now
+      assert.ok(old.has(only) || only.endsWith(',later'), only)
+      if (isTold) assert.ok(old.has(only), 'what was told to be there is there')
+      seen.add(`${old.has(only) ? 'put' : 'not put'} and ${isTold ? 'told' : 'not told'}`)
+      // All begin the next round alike.
+      await ok('import', 'chat_Room', '--from', to)
+    }
+    t.diagnostic([...seen].toSorted().join('; '))
+  })
+
   test('tar is all that the API needs', async () => {
     const { account, apiUrl, token } = placeOf(server)
     const [namespace = ''] = /^[0-9a-f]{32}/m.exec((await ok('list')).stdout) ?? []

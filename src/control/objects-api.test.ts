@@ -34,7 +34,7 @@ const envelope = z.object({
 
 type Sent = {
   readonly of?: string
-  readonly permission?: 'read' | 'admin'
+  readonly permission?: 'read' | 'admin' | 'admin of the account'
   readonly body?: Uint8Array
 }
 
@@ -61,9 +61,13 @@ async function openApi() {
   }
   const tokens = new Tokens({ ...ports, store: identities })
   const values = new Map<string, string>()
-  for (const permission of ['read', 'admin'] as const) {
-    const { value } = await tokens.issue({ name: 't', account: null, permission, expiresAt: null })
-    values.set(permission, value)
+  for (const [name, permission, of] of [
+    ['read', 'read', null],
+    ['admin', 'admin', null],
+    ['admin of the account', 'admin', account],
+  ] as const) {
+    const { value } = await tokens.issue({ name, account: of, permission, expiresAt: null })
+    values.set(name, value)
   }
   const app = createApp({
     tokens,
@@ -157,6 +161,13 @@ const refusals: readonly (readonly [string, string, string, readonly [number, nu
   ],
   ['a cursor that is none', 'GET', `/${chat}/objects?cursor=..%2f`, [400, 10026]],
   ['an import without the right to it', 'POST', `/${chat}/import`, [403, 10000]],
+  [
+    'an import by who administers the account alone',
+    'POST',
+    `/${chat}/import`,
+    [403, 10000],
+    { permission: 'admin of the account' },
+  ],
   ['an import of nothing', 'POST', `/${chat}/import`, [400, 10026], { permission: 'admin' }],
   [
     'an import of what is no archive',

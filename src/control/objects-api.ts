@@ -13,6 +13,7 @@ import {
   type ListedNamespace,
   type ObjectTransferOptions,
 } from './object-transfer.ts'
+import { demandOfServer } from './tokens.ts'
 
 export type ObjectsApiOptions = ObjectTransferOptions & { readonly clock: Clock }
 
@@ -47,7 +48,6 @@ export function objectRoutes(options: ObjectsApiOptions): readonly AccountRoute[
       run: of(exportObject(options)),
     },
     { method: 'GET', path: `${one}/export`, permission: 'read', run: of(exportAll(options)) },
-    // Databases that somebody else made are opened by this very process.
     { method: 'POST', path: `${one}/import`, permission: 'admin', run: of(importAll(options)) },
   ]
 }
@@ -134,6 +134,8 @@ function exportAll(options: ObjectsApiOptions) {
 
 function importAll(options: ObjectsApiOptions) {
   return async ({ call, place }: NamespaceCall): Promise<Response> => {
+    // Databases that somebody else made are opened by this very process.
+    demandOfServer(call.token, 'admin')
     const body = bodyOf(call.request)
     try {
       return succeed({ objects: await importObjects(options, place, body) })
