@@ -87,6 +87,7 @@ suite('forms', () => {
     ['no head', '--xx\r\n\r\nv\r\n--xx--'],
     ['no name', '--xx\r\nContent-Disposition: form-data; filename="a"\r\n\r\nv\r\n--xx--'],
     ['an attachment', '--xx\r\nContent-Disposition: attachment; name="a"\r\n\r\nv\r\n--xx--'],
+    ['a head without measure', `--xx\r\n${name}${'\r\na: b'.repeat(3_000)}\r\n\r\nv\r\n--xx--`],
     ['line feeds alone', `--xx\n${name}\n\nv\n--xx--`],
   ]
   for (const [title, text] of broken) {

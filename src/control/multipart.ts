@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import { uploadParts } from '#deploy/limits.ts'
+import { partHeadBytes, uploadParts } from '#deploy/limits.ts'
 import type { Part } from '#deploy/upload.ts'
 
 // Reads multipart/form-data (RFC 7578) that is in memory already. The platform's own `formData()`
@@ -29,7 +29,8 @@ export function readMultipart(body: Uint8Array, boundary: string): readonly Part
   while (!startsAt(bytes, at, '--') && parts.length <= uploadParts) {
     const head = bytes.indexOf(headEnd, at)
     const start = head + headEnd.length
-    const end = head < 0 ? -1 : bytes.indexOf(delimiter, start)
+    if (head < 0 || head - at > partHeadBytes) return undefined
+    const end = bytes.indexOf(delimiter, start)
     if (end < 0 || !startsAt(bytes, at, lineEnd)) return undefined
     const part = partOf(bytes.toString('utf8', at, head), bytes.subarray(start, end))
     if (!part) return undefined

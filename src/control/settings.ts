@@ -3,7 +3,8 @@ import { type Entry, jsonValue } from '#contract/binding.ts'
 import type { Json } from '#contract/json.ts'
 import { anyEntry, reasonOf, unflatten } from '#deploy/metadata.ts'
 import { parseBody, readForm, readJson } from './body.ts'
-import { bodyInvalid } from './errors.ts'
+import { bodyInvalid, bodyTooLarge } from './errors.ts'
+import { jsonBytes } from './limits.ts'
 import { type Version, workerSettings } from './records.ts'
 import type { Amended } from './workers.ts'
 
@@ -82,6 +83,10 @@ async function fieldOf(request: Request): Promise<z.output<typeof versioned>> {
   const fields = (await readForm(request))
     .filter(({ name }) => name === 'settings' || name.startsWith('settings['))
     .map(({ name, bytes }) => [name, new TextDecoder().decode(bytes)] as const)
+  // What is JSON anyway may be no larger as a form.
+  if (fields.reduce((sum, [, text]) => sum + text.length, 0) > jsonBytes) {
+    throw bodyTooLarge(jsonBytes)
+  }
   const [first] = fields
   if (!first) throw bodyInvalid('the form has no field "settings"')
   const [name, text] = first

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { jsonValue } from '#contract/binding.ts'
 import { pageInfo, pageQuery, succeed } from '#contract/envelope.ts'
 import { workerName } from '#contract/ids.ts'
-import { uploadBytes } from '#deploy/limits.ts'
+import { uploadBytes, uploadParts } from '#deploy/limits.ts'
 import { readUpload } from '#deploy/upload.ts'
 import { readJson } from './body.ts'
 import { type AccountCall, keyOf, type Route } from './call.ts'
@@ -156,19 +156,19 @@ function getVersion(options: WorkersApiOptions): Run {
   }
 }
 
-const versionBody = z
-  .object({
-    modules: z
-      .array(
-        z.object({
-          name: z.string(),
-          content_type: z.string(),
-          content_base64: z.base64(),
-        }),
-      )
-      .default([]),
-  })
-  .catchall(jsonValue)
+/** What is not modules is metadata: `readUpload` bounds it before it looks into it. */
+const versionBody = z.looseObject({
+  modules: z
+    .array(
+      z.object({
+        name: z.string(),
+        content_type: z.string(),
+        content_base64: z.base64(),
+      }),
+    )
+    .max(uploadParts)
+    .default([]),
+})
 
 /** A version whose modules are in the JSON. `?deploy=true` gives it all traffic. */
 function upload({ workers, registry }: WorkersApiOptions): Run {

@@ -1,7 +1,7 @@
 import type { ModuleType } from '#contract/cell.ts'
 import { messageOf } from '#contract/errors.ts'
+import { parseJson } from '#contract/json-text.ts'
 import * as errors from './errors.ts'
-import { parseJson } from './json-text.ts'
 import * as limits from './limits.ts'
 import { type Metadata, readMetadata, unflatten } from './metadata.ts'
 

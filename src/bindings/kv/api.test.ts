@@ -327,6 +327,7 @@ suite('bulk', () => {
     assert.deepEqual((await ask('GET', `/${bulk}/keys`)).result, [])
   })
 
+  const deep: unknown = JSON.parse('['.repeat(2_000) + ']'.repeat(2_000))
   const refused: [string, string, string, unknown, RegExp][] = [
     [
       'more than 10 000 pairs',
@@ -346,13 +347,7 @@ suite('bulk', () => {
     ['a value that is a number', 'PUT', 'bulk', [{ key: 'a', value: 1 }], /0\.value/],
     ['bad Base64', 'PUT', 'bulk', [{ key: 'a', value: '***', base64: true }], /Base64/],
     ['an empty key', 'PUT', 'bulk', [{ key: '', value: 'b' }], /empty/],
-    [
-      'a short life',
-      'PUT',
-      'bulk',
-      [pair(1), { key: 'a', value: 'b', expiration_ttl: 1 }],
-      /at least 60/,
-    ],
+    ['a short life', 'PUT', 'bulk', [pair(1), { ...pair(2), expiration_ttl: 1 }], /at least 60/],
     [
       'a fraction',
       'PUT',
@@ -367,6 +362,7 @@ suite('bulk', () => {
       [{ key: 'a', value: 'b', metadata: 'x'.repeat(1023) }],
       /Metadata length of 1025/,
     ],
+    ['metadata that nests', 'PUT', 'bulk', [{ key: 'a', value: 'b', metadata: deep }], /not valid/],
     ['a long key to delete', 'POST', 'bulk/delete', ['k'.repeat(513)], /513/],
     [
       '101 keys to read',

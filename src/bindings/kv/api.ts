@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import type { ApiMount, Caller } from '#contract/binding.ts'
 import { pageInfo, pageQuery, succeed } from '#contract/envelope.ts'
 import { ApiError } from '#contract/errors.ts'
+import { parseJson } from '#contract/json-text.ts'
 import type { Clock } from '#contract/ports/clock.ts'
 import * as errors from './errors.ts'
 import { bulkReadBytes, bulkWriteBytes, multipartBytes, valueLimit } from './limits.ts'
@@ -323,7 +324,7 @@ async function readBody<Schema extends z.ZodType>(
   const text = textOf(await readBounded(bodyOf(request), limit))
   let value: unknown
   try {
-    value = JSON.parse(text)
+    value = parseJson(text)
   } catch {
     throw errors.bodyInvalid('The body is not valid JSON.')
   }

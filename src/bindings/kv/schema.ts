@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { bindingName, jsonValue } from '#contract/binding.ts'
+import { bindingName } from '#contract/binding.ts'
 import * as errors from './errors.ts'
 import {
   bulkWriteKeys,
@@ -46,7 +46,8 @@ export const bulkWriteBody = z
       base64: z.boolean().optional(),
       expiration: z.union([z.number(), z.string()]).optional(),
       expiration_ttl: z.union([z.number(), z.string()]).optional(),
-      metadata: jsonValue.optional(),
+      /** JSON, as all of the body: its length is looked at before it is. */
+      metadata: z.unknown().optional(),
     }),
   )
   .max(bulkWriteKeys)
