@@ -111,6 +111,29 @@ export function objectFilesSuite(name: string, material: ObjectFilesMaterial): v
       assert.equal(textOf(other[`${id(2)}.sqlite`] ?? index), 'two')
     })
 
+    test('an export beside an import has the object before or after, not some of each', async () => {
+      await using files = await open()
+      const version = (n: number) => ({
+        [`${id(1)}.sqlite`]: database(`${n}`),
+        [`${id(1)}.1.sqlite`]: database(`${n}`),
+        [`${id(1)}.facets`]: index,
+      })
+      await put(files, version(0))
+      const over = new AbortController()
+      const exporting = Promise.all(
+        [1, 2].map(async () => {
+          while (!over.signal.aborted) {
+            const found = (await read(files, id(1))) ?? {}
+            assert.deepEqual(Object.keys(found), Object.keys(version(0)))
+            assert.equal(new Set(Object.values(found).slice(0, 2).map(textOf)).size, 1)
+          }
+        }),
+      )
+      for (let n = 1; n <= 10; n++) await put(files, version(n))
+      over.abort()
+      await exporting
+    })
+
     test('alarms come with their objects, and go with them', async () => {
       await using files = await open()
       const at = 1_900_000_000_123

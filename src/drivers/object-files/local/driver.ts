@@ -57,6 +57,9 @@ class LocalObjectFiles implements ObjectFiles {
   readonly #root: string
   readonly #clock: Clock
   readonly #databases = new Databases()
+  /** How many imports have begun to replace objects, and when those are done that did. */
+  #puts = 0
+  #putting: Promise<unknown> = Promise.resolve()
 
   constructor({ path, clock }: ObjectFilesOptions) {
     this.#root = path
@@ -111,6 +114,17 @@ class LocalObjectFiles implements ObjectFiles {
   }
 
   async export(place: ObjectPlace, object: ObjectId): Promise<ObjectCopy | undefined> {
+    for (;;) {
+      await this.#putting
+      const before = this.#puts
+      const copy = await this.#export(place, object)
+      if (this.#puts === before) return copy
+      // Some of it may be of the object that was replaced meanwhile.
+      await copy?.[Symbol.asyncDispose]()
+    }
+  }
+
+  async #export(place: ObjectPlace, object: ObjectId): Promise<ObjectCopy | undefined> {
     const folder = folderOf(this.#root, place)
     if (!(await this.has(place, object))) return undefined
     await using stack = new AsyncDisposableStack()
@@ -137,11 +151,9 @@ class LocalObjectFiles implements ObjectFiles {
     return {
       objects: staged.map(({ object }) => object),
       put: (names) =>
-        putFiles({
-          root: this.#root,
+        this.#put({
           place,
           path,
-          databases: this.#databases,
           objects: staged.map((each) => ({ ...each, name: names.get(each.object) })),
         }),
       [Symbol.asyncDispose]: () => owned.disposeAsync(),
@@ -179,6 +191,13 @@ class LocalObjectFiles implements ObjectFiles {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.#databases[Symbol.asyncDispose]()
+  }
+
+  async #put(objects: Pick<Parameters<typeof putFiles>[0], 'place' | 'path' | 'objects'>) {
+    this.#puts += 1
+    const done = putFiles({ ...objects, root: this.#root, databases: this.#databases })
+    this.#putting = Promise.allSettled([this.#putting, done])
+    await done
   }
 
   /** Copies one file of an object; `undefined` if it is gone. */
