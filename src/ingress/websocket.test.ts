@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { buffer } from 'node:stream/consumers'
 import { after, before, suite, test } from 'node:test'
 import { WebSocket } from 'ws'
 import { accountId, workerName } from '#contract/ids.ts'
@@ -8,8 +9,10 @@ import type { Log } from '#contract/ports/log.ts'
 import { liveKey, type Target } from '#contract/snapshot.ts'
 import { systemRandom } from '#drivers/random/system/driver.ts'
 import { type RawWorkerd, startRawWorkerd } from '#test/raw-workerd.ts'
+import { closeFrame } from './frames.ts'
 import { createIngress, type Ingress } from './server.ts'
 import { trustIn } from './visitor.ts'
+import { Closable } from './websocket.ts'
 
 // WebSockets whose visitors do not do as they should, or whose process goes away.
 
@@ -29,6 +32,8 @@ export default {
 const account = accountId.parse('0'.repeat(32))
 const worker = workerName.parse('w')
 const silent: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent }
+
+const said = 'The Worker is being replaced.'
 
 let workerd: RawWorkerd
 let ingress: Ingress
@@ -57,6 +62,27 @@ async function halfOpen(path: string, at = port): Promise<Disposable & { socket:
   )
   return { socket, [Symbol.dispose]: () => void socket.destroy() }
 }
+
+suite('what a Worker says', () => {
+  const hello = Buffer.from([0x81, 2, 0x68, 0x69])
+  const endings: [string, Buffer, boolean, Uint8Array][] = [
+    ['between two frames it may be told to close', hello, false, closeFrame(1012, said)],
+    ['within a frame there is nothing to say', hello.subarray(0, 3), false, Buffer.alloc(0)],
+    ['nor after its own Close frame', Buffer.from(closeFrame(1000, '')), false, Buffer.alloc(0)],
+    ['nor when it has ended it, read or not', hello, true, Buffer.alloc(0)],
+  ]
+  for (const [title, words, hasEnded, ending] of endings) {
+    test(title, async () => {
+      const down = new Closable()
+      down.write(words)
+      if (hasEnded) down.end()
+      down.close()
+      if (!hasEnded) down.write(hello)
+      const seen = await buffer(down)
+      assert.deepEqual([...seen], [...words, ...ending])
+    })
+  }
+})
 
 suite('WebSockets through ingress', () => {
   before(async () => {

@@ -128,7 +128,7 @@ export function part(visitor: Duplex): void {
 }
 
 /** Passes frames on, until it is told to close: then it ends with a Close frame of its own. */
-class Closable extends Transform {
+export class Closable extends Transform {
   readonly #frames = new Frames()
   #isClosing = false
 
