@@ -106,6 +106,17 @@ suite('env', () => {
     return JSON.parse(body) as Record<string, unknown>
   }
 
+  test('that user code has frozen is replaced with its isolate', async () => {
+    const frozen = (value: string): Source => ({
+      code: `export default { fetch: (_, env) => new Response(Object.freeze(env).TEXT) }`,
+      bindings: { TEXT: text(value) },
+    })
+    for (const value of ['one', 'two', 'three']) {
+      await fixture.apply([await fixture.ready('w', frozen(value))])
+      assert.equal((await fixture.visit('w')).body, value)
+    }
+  })
+
   for (const [name, { processEnv, ctxExports, ...compatibility }] of Object.entries(kinds)) {
     test(`by all roads, before and after a change: ${name}`, async () => {
       const first = await fixture.ready(

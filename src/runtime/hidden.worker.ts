@@ -45,13 +45,16 @@ export function hiddenEntrypoint(user: Exports, name: string): typeof WorkerEntr
       return describe(user)
     }
 
-    /** Changes `env` in place: every road to it leads to this one object. */
+    /**
+     * Changes `env` in place: every road to it leads to this one object. Throws where user code has
+     * frozen it: then the isolate is to be replaced.
+     */
     assign(assignment: Assignment): void {
       const env = this.env as object
       const copy = assignment.processEnv ? processEnv() : undefined
       for (const removed of assignment.removed) {
-        deleteProperty(env, removed)
-        if (copy !== undefined) deleteProperty(copy, removed)
+        unset(env, removed)
+        if (copy !== undefined) unset(copy, removed)
       }
       for (const value of assignment.values) {
         const text = 'text' in value ? value.text : value.json
@@ -84,7 +87,12 @@ function importedExports(): object | undefined {
 
 /** Defines, because a setter that user code put there must not stop or see the value. */
 function set(target: object, name: string, value: unknown): void {
-  defineProperty(target, name, { value, writable: true, enumerable: true, configurable: true })
+  const property = { value, writable: true, enumerable: true, configurable: true }
+  if (!defineProperty(target, name, property)) throw new Error('env is frozen')
+}
+
+function unset(target: object, name: string): void {
+  if (!deleteProperty(target, name)) throw new Error('env is frozen')
 }
 
 function processEnv(): object | undefined {
