@@ -109,6 +109,19 @@ suite('exports', () => {
     assert.deepEqual([gone.state, gone.deleted], [noClasses, ['9'.repeat(32)]])
   })
 
+  test('what is expected means the same in any order', () => {
+    const expecting: Json = { ...live, state: 'expecting-transfer', transfer_from: 'other' }
+    const expected = ['A', 'B'].map((className) => ({ className, from: other }))
+    for (const exports of [
+      { A: expecting, B: expecting },
+      { B: expecting, A: expecting },
+    ]) {
+      const theirs = state(undefined, namespace('7', 'A'), namespace('8', 'B'))
+      const decision = decide({ exports, code: ['A', 'B'], other: theirs })
+      assert.deepEqual(decision.state, { ...noClasses, expected })
+    }
+  })
+
   test('a transfer in two phases', () => {
     const expecting: Json = { ...live, state: 'expecting-transfer', transfer_from: 'other' }
     const first = decide({

@@ -126,7 +126,8 @@ class Reconciliation {
       state: {
         tag: this.#request.state.tag,
         classes: [...this.#classes.values()],
-        expected: this.#expected,
+        // In the order in which they are stored: what is declared in another is the same.
+        expected: this.#expected.toSorted((a, b) => (a.className < b.className ? -1 : 1)),
       },
       others: this.#others,
       deleted: this.#deleted,
