@@ -231,7 +231,10 @@ export class Workers {
     const incoming = new Set<string>()
     const outgoing = new Set<string>()
     for (const { worker, versions } of await store.currentDeployments(key.account)) {
-      const plans = await activation.plansOf({ account: key.account, worker }, versions)
+      // What can't be planned does not run, and is bound to nobody.
+      const plans = await activation
+        .plansOf({ account: key.account, worker }, versions)
+        .catch(() => [])
       for (const { wire } of plans.flatMap(({ bindings }) => bindings)) {
         if (wire.type !== 'worker' || wire.worker === worker) continue
         if (wire.worker === key.worker) incoming.add(worker)
