@@ -102,7 +102,7 @@ class IngressServer implements Ingress {
     this.#server.closeIdleConnections()
     await this.#inFlight.drainAll(deadlineMs)
     this.#server.closeAllConnections()
-    for (const socket of this.#upgrades) socket.destroy()
+    for (const socket of this.#upgrades) part(socket)
     await closed
     for (const upstream of this.#upstreams.values()) upstream.close()
     this.#upstreams.clear()

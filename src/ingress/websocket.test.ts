@@ -108,7 +108,9 @@ suite('WebSockets through ingress', () => {
       if (isReading) visitor.socket.resume()
       else visitor.socket.pause()
       await new Promise((resolve) => void setTimeout(resolve, 500))
+      const startedAt = performance.now()
       await ingress.drain(['t1'], 50)
+      assert.ok(performance.now() - startedAt < 1_000)
     })
   }
 
@@ -119,7 +121,7 @@ suite('WebSockets through ingress', () => {
     await once(visitor.socket.resume(), 'end')
     const startedAt = performance.now()
     await own.close(100)
-    assert.ok(performance.now() - startedAt < 1_000)
+    assert.ok(performance.now() - startedAt < 3_000)
   })
 
   test('a handshake that a release cuts is made again', async () => {

@@ -28,8 +28,8 @@ export type Joined = 'answered' | 'unreached' | 'broken'
 
 /**
  * Hands the handshake to the Worker and, once it accepted, joins the two connections. Frames are
- * the Worker's and the visitor's business. Resolves when both are closed; unless that is
- * `'answered'` nothing was sent to the visitor and the caller should.
+ * the Worker's and the visitor's business. Resolves when the Worker has no part in it any more; unless
+ * that is with `'answered'` nothing was sent to the visitor and the caller should.
  *
  * The handshake's answer is read as HTTP: had it been spliced blindly, a refused handshake would
  * leave the visitor with a connection to the cell that nobody cleans requests on.
@@ -88,7 +88,10 @@ function headOf(answer: IncomingMessage, extra: readonly string[] = []): Buffer 
   return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1')
 }
 
-/** Joins two connections, with backpressure, until both are closed. */
+/**
+ * Joins two connections, with backpressure. Resolves when the cell's is closed: a visitor that takes
+ * its time to say goodbye keeps nobody from replacing the process.
+ */
 async function splice(visitor: Duplex, cell: Duplex, cut: AbortSignal): Promise<void> {
   const down = new Closable()
   const end = (): void => {
@@ -105,7 +108,7 @@ async function splice(visitor: Duplex, cell: Duplex, cut: AbortSignal): Promise<
   down.once('end', () => part(visitor))
   visitor.pipe(cell)
   cell.pipe(down).pipe(visitor)
-  await Promise.all([closed(visitor), closed(cell)])
+  await closed(cell)
   cut.removeEventListener('abort', end)
 }
 
