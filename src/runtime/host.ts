@@ -90,6 +90,8 @@ class WorkerdHost implements CellHost {
   readonly #checking = new Set<Promise<unknown>>()
   readonly #retirement: Retirement
   readonly #starts = new Gate(startsAtOnce, longestLine)
+  /** Starts for which visitors are held: they have a line of their own. */
+  readonly #takeOvers = new Gate(startsAtOnce, longestLine)
   readonly #checks = new Gate(checksAtOnce, longestLine)
   #baseline: StartCost = { cpuMs: undefined, wallMs: 0 }
 
@@ -220,7 +222,7 @@ class WorkerdHost implements CellHost {
   async #takeOver(plans: readonly CellPlan[], olds: readonly Cell[]): Promise<readonly Cell[]> {
     try {
       await this.#pause(olds)
-      return await this.#startAll(plans, 'start')
+      return await this.#startAll(plans, 'start', this.#takeOvers)
     } catch (error) {
       await this.#resume(olds)
       throw error
@@ -268,12 +270,14 @@ class WorkerdHost implements CellHost {
   }
 
   /** Starts cells side by side: all or none. */
-  async #startAll(plans: readonly CellPlan[], start: Start): Promise<Cell[]> {
+  async #startAll(
+    plans: readonly CellPlan[],
+    start: Start,
+    gate: Gate = this.#starts,
+  ): Promise<Cell[]> {
     const started = await Promise.allSettled(
       plans.map((plan) =>
-        this.#starts.pass(async () =>
-          Cell[start](this.#context, plan, await this.#modules(plan.workers)),
-        ),
+        gate.pass(async () => Cell[start](this.#context, plan, await this.#modules(plan.workers))),
       ),
     )
     const cells = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))

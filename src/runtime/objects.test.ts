@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { readdir, rm } from 'node:fs/promises'
 import { suite, test } from 'node:test'
 import { WebSocket } from 'ws'
-import type { ObjectNamespace } from '#contract/cell.ts'
+import type { CellPlan, ObjectNamespace } from '#contract/cell.ts'
 import { objectNamespaceId } from '#contract/ids.ts'
-import { account } from '#test/backend.ts'
+import { account, otherAccount } from '#test/backend.ts'
 import { eventually } from '#test/temporary.ts'
 import { type Fixture, pidsOf, type Source, startFixture } from './fixture.ts'
 
@@ -101,6 +101,22 @@ suite('Durable Objects', () => {
     assert.deepEqual(new Set(counts).size, counts.length, 'each write counted once')
     assert.equal(Math.max(...counts), counts.length, 'none was lost')
     assert.ok(longestMs < 2_000, `held for ${longestMs} ms`)
+  })
+
+  test('are replaced at once, however many cells of others are to start', async () => {
+    await using fixture = await startFixture()
+    await fixture.apply([await fixture.ready('w', source('one'))])
+    const next = await fixture.ready('w', source('two'))
+    const slow = { code: 'for (let n = 0; n < 3e8; n++); export default {}' }
+    const theirs = Array.from({ length: 24 }, (_, n): CellPlan => {
+      const plan = { ...fixture.plan(`w${n}`, slow), account: otherAccount }
+      return { account: otherAccount, workers: [plan] }
+    })
+    const startedAt = performance.now()
+    const restored = fixture.host.restore(otherAccount, theirs).then(() => performance.now())
+    await fixture.apply([next])
+    const tookMs = performance.now() - startedAt
+    assert.ok(tookMs < ((await restored) - startedAt) / 2, `${tookMs} ms`)
   })
 
   test('let a slow request finish first', async () => {
