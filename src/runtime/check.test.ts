@@ -3,6 +3,7 @@ import { after, before, suite, test } from 'node:test'
 import type { CheckReport, NamedExport } from '#contract/cell.ts'
 import { workerName } from '#contract/ids.ts'
 import type { Wire } from '#contract/wire.ts'
+import { otherAccount } from '#test/backend.ts'
 import { type Fixture, type Source, startFixture } from './fixture.ts'
 
 const globalScope =
@@ -311,7 +312,17 @@ suite('a check', () => {
     assert.ok(slow.startupTimeMs >= 60, `${slow.startupTimeMs} ms for a long loop`)
   })
 
-  test('many at once come out as alone, two at a time', async () => {
+  test('of one account do not keep those of another waiting', async () => {
+    const over = new AbortController()
+    const theirs = { ...fixture.plan('theirs', { code: 'for (;;);' }), account: otherAccount }
+    const looping = Promise.all([theirs, theirs].map((plan) => fixture.host.check(plan)))
+    void looping.then(() => over.abort())
+    assert.ok((await fixture.check('w', { code: `export default {}` })).ok)
+    assert.equal(over.signal.aborted, false)
+    for (const report of await looping) assert.equal(report.ok, false)
+  })
+
+  test('many at once come out as alone, some at a time', async () => {
     const reports = await Promise.all(
       Array.from({ length: 8 }, (_, i) => fixture.check('w', { code: `throw new Error('${i}')` })),
     )

@@ -53,6 +53,8 @@ export type CellHostOptions = {
 // A start is mostly one core's work, and memory for a moment.
 const startsAtOnce = 4
 const checksAtOnce = 2
+/** One account's uploads, which may take their whole time, leave a place to those of others. */
+const checksOfAccount = checksAtOnce - 1
 const longestLine = 10_000
 const waitingPerAccount = 100
 const closeGraceMs = 5_000
@@ -93,6 +95,7 @@ class WorkerdHost implements CellHost {
   /** Starts for which visitors are held: they have a line of their own. */
   readonly #takeOvers = new Gate(startsAtOnce, longestLine)
   readonly #checks = new Gate(checksAtOnce, longestLine)
+  readonly #accountChecks = new Map<AccountId, Gate>()
   #baseline: StartCost = { cpuMs: undefined, wallMs: 0 }
 
   constructor(options: CellHostOptions) {
@@ -116,11 +119,10 @@ class WorkerdHost implements CellHost {
   }
 
   async check(worker: WorkerPlan): Promise<CheckReport> {
-    const checked = this.#checks.pass(async () => {
-      this.#refuseIfClosed()
-      const read = await this.#modules([worker])
-      return runCheck(this.#context, { worker, read, baseline: this.#baseline })
-    })
+    const { account } = worker
+    const gate = this.#accountChecks.get(account) ?? new Gate(checksOfAccount, longestLine)
+    this.#accountChecks.set(account, gate)
+    const checked = gate.pass(() => this.#checks.pass(() => this.#check(worker)))
     const settled = checked.catch(() => undefined)
     this.#checking.add(settled)
     void settled.then(() => this.#checking.delete(settled))
@@ -160,6 +162,12 @@ class WorkerdHost implements CellHost {
     const cells = [...this.#accounts.values()].flat()
     this.#accounts.clear()
     await Promise.all([this.#retirement.close(), ...cells.map((cell) => cell.stop(closeGraceMs))])
+  }
+
+  async #check(worker: WorkerPlan): Promise<CheckReport> {
+    this.#refuseIfClosed()
+    const read = await this.#modules([worker])
+    return runCheck(this.#context, { worker, read, baseline: this.#baseline })
   }
 
   /** Runs what is to be done for one account, one after the other. */
