@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { suite, test } from 'node:test'
+import { WebSocket } from 'ws'
 import { Wrangler } from '#test/clients.ts'
 import { call, deploy, namespace, placeOf } from '#test/deployer.ts'
 import { startLoad } from '#test/load.ts'
@@ -96,7 +98,7 @@ suite('releases', () => {
     assert.deepEqual([...bodies.keys()], ['good'])
   })
 
-  test('SIGTERM lets streams end, and the next start has every Worker', async () => {
+  test('SIGTERM lets streams end and tells WebSockets; the next start has every Worker', async () => {
     await using server = await startTestServer()
     const place = placeOf(server)
     const code = `export default { fetch() {
@@ -114,9 +116,23 @@ suite('releases', () => {
       return new Response(readable)
     } }`
     await deploy(place, 'slow', { code })
+    const echo = `export default { fetch() {
+      const [client, server] = Object.values(new WebSocketPair())
+      server.accept()
+      return new Response(null, { status: 101, webSocket: client })
+    } }`
+    await deploy(place, 'idle', { code: echo })
+    const headers = { host: 'idle.localhost' }
+    const idle = new WebSocket(`ws://127.0.0.1:${server.visitorPort}/`, { headers })
+    await once(idle, 'open')
+    const told = once(idle, 'close')
     const streams = Array.from({ length: 5 }, async () => (await server.visit('slow')).text())
     await new Promise((resolve) => void setTimeout(resolve, 300))
+    const stopping = performance.now()
     await server.stop()
+    // An idle WebSocket is told at once, and keeps nobody waiting.
+    assert.equal((await told)[0], 1012)
+    assert.ok(performance.now() - stopping < 5_000)
     for (const text of await Promise.all(streams)) assert.equal(text, '0 1 2 3 4 5 6 7 8 9 ')
     await server.restart()
     assert.equal(await (await server.visit('slow')).text(), '0 1 2 3 4 5 6 7 8 9 ')

@@ -45,9 +45,14 @@ export class InFlight {
     }
   }
 
-  /** Resolves when nothing at all is in flight; cuts what is left after `deadlineMs`. */
+  /**
+   * Resolves when nothing at all is in flight; cuts what is left after `deadlineMs`. WebSockets are
+   * ended at once: waiting for one that is idle would use up the time and end in the same way.
+   */
   async drainAll(deadlineMs: number): Promise<void> {
-    await this.drain([...this.#targets.keys()], deadlineMs)
+    const all = [...this.#targets.keys()]
+    this.cutSockets(all)
+    await this.drain(all, deadlineMs)
   }
 
   #empty(targetId: string): Promise<void> {

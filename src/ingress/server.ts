@@ -22,7 +22,7 @@ export interface Ingress extends IngressPort, AsyncDisposable {
   publishRoutes(table: RouteTable): void
   /** Listens; resolves with the port, rejects with Node's error if it can't. */
   listen(address: { readonly host: string; readonly port: number }): Promise<number>
-  /** Stops listening and lets what is in flight finish, for so long. */
+  /** Stops listening, closes WebSockets, and lets what else is in flight finish, for so long. */
   close(deadlineMs: number): Promise<void>
 }
 

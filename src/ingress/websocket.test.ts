@@ -33,7 +33,7 @@ const account = accountId.parse('0'.repeat(32))
 const worker = workerName.parse('w')
 const silent: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent }
 
-const said = 'The Worker is being replaced.'
+const said = 'The Worker is being restarted.'
 
 let workerd: RawWorkerd
 let ingress: Ingress

@@ -149,7 +149,7 @@ export class Closable extends Transform {
     if (this.#isClosing || this.writableEnded) return
     this.#isClosing = true
     if (this.#frames.isBetween && !this.#frames.isClosed)
-      this.push(closeFrame(restarting, 'The Worker is being replaced.'))
+      this.push(closeFrame(restarting, 'The Worker is being restarted.'))
     this.push(null)
   }
 }

@@ -171,7 +171,7 @@ suite('Durable Objects', () => {
     const first = await open(fixture)
     assert.equal(await first.ask('hi'), 'hi old 1')
     await fixture.apply([await fixture.ready('w', source('new'))])
-    assert.deepEqual(await first.closed, [1012, 'The Worker is being replaced.'])
+    assert.deepEqual(await first.closed, [1012, 'The Worker is being restarted.'])
     const second = await open(fixture)
     assert.equal(await second.ask('hi'), 'hi new 2')
     second.close()
