@@ -105,10 +105,13 @@ export interface CellHost extends AsyncDisposable {
    * form and the route table says so; old processes are drained behind that. Rejects, with the old
    * state untouched, if a new process does not come up. Calls for one account are taken one by one.
    *
+   * `commit` stores what has come up, before a visitor is sent to any new process: if it rejects, so
+   * does this, and everything is as before. (Values that a running isolate took were seen meanwhile.)
+   *
    * Two processes never have the same objects open: where a new one takes some over, visitors of its
    * Workers are held (not refused) until the old one has finished and the new one has come up.
    */
-  apply(account: AccountId, cells: readonly CellPlan[]): Promise<void>
+  apply(account: AccountId, cells: readonly CellPlan[], commit?: () => Promise<void>): Promise<void>
 
   /**
    * As `apply`, for the start of the server, when there is no old state to fall back to: a cell that

@@ -47,8 +47,8 @@ export class Activation {
   }
 
   /**
-   * Makes a Worker run as `replacement` says and then stores it with `commit`. If it does not come
-   * up, or can't be stored, everything is as before.
+   * Makes a Worker run as `replacement` says, and stores it with `commit` before a visitor meets it.
+   * If it does not come up, or can't be stored, everything is as before.
    */
   async replace(
     account: AccountId,
@@ -59,37 +59,24 @@ export class Activation {
       const { host, log } = this.#options
       const running = await this.#running(account)
       const others = running.filter(({ worker }) => worker !== replacement.worker)
-      try {
-        const classes = await this.#classes({ account, worker: replacement.worker }, replacement)
-        await host.apply(account, planCells(account, [...others, ...replacement.plans], classes))
-      } catch (error) {
-        log.warn('a deployment did not start', {
-          account,
-          worker: replacement.worker,
-          error: messageOf(error),
-        })
-        throw activationFailed(messageOf(error))
+      const classes = await this.#classes({ account, worker: replacement.worker }, replacement)
+      const cells = planCells(account, [...others, ...replacement.plans], classes)
+      let hasStarted = false
+      const store = (): Promise<void> => {
+        hasStarted = true
+        return commit()
       }
       try {
-        await commit()
+        await host.apply(account, cells, store)
       } catch (error) {
-        await this.#putBack(account, running)
-        throw error
+        if (hasStarted) throw error
+        const { worker } = replacement
+        log.warn('a deployment did not start', { account, worker, error: messageOf(error) })
+        throw activationFailed(messageOf(error))
       }
       for (const { version } of replacement.plans) this.#leftOut.delete(version.id)
     })
     await this.publish()
-  }
-
-  /** Whoever asked for the change is told why it failed, not that this did as well. */
-  async #putBack(account: AccountId, running: readonly WorkerPlan[]): Promise<void> {
-    try {
-      const classes = await this.#classes({ account })
-      await this.#options.host.apply(account, planCells(account, running, classes))
-    } catch (error) {
-      const message = 'a deployment that was not stored runs on'
-      this.#options.log.error(message, { account, error: messageOf(error) })
-    }
   }
 
   /** The plans of a deployment's versions, each with its share. */

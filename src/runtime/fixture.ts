@@ -40,6 +40,8 @@ export interface Fixture extends AsyncDisposable {
   ready(worker: string, source: Source): Promise<WorkerPlan>
   /** Applies plans: one cell each. */
   apply(...cells: readonly (readonly WorkerPlan[])[]): Promise<void>
+  /** The same, with what stores them. */
+  applyAnd(commit: () => Promise<void>, ...cells: readonly (readonly WorkerPlan[])[]): Promise<void>
   restore(...cells: readonly (readonly WorkerPlan[])[]): Promise<void>
   targets(worker: string): readonly Target[]
   /** Where ingress takes WebSockets for a Worker, which its Host header names. */
@@ -103,6 +105,7 @@ export async function startFixture(options: Partial<CellHostOptions> = {}): Prom
       return { ...plan(worker, source), exports: report.exports }
     },
     apply: (...cells) => host.apply(account, rooms.route(cells)),
+    applyAnd: (commit, ...cells) => host.apply(account, rooms.route(cells), commit),
     restore: (...cells) => host.restore(account, rooms.route(cells)),
     url: (path = '/') => `ws://127.0.0.1:${port}${path}`,
     targets: (worker) =>

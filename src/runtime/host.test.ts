@@ -198,6 +198,37 @@ suite('apply', () => {
   })
 })
 
+suite('what has come up is stored before it is met', () => {
+  test('if it is not stored, everything is as before', async () => {
+    await using fixture = await startFixture()
+    const source = (word: string): Source => ({
+      code: `import { env } from 'cloudflare:workers'
+        let n = 0
+        export default { fetch: () => new Response(env.WORD + ' ' + ++n) }`,
+      bindings: { WORD: { type: 'text', text: word } },
+    })
+    const [a, b] = [await fixture.ready('a', source('old')), await fixture.ready('b', says('old'))]
+    await fixture.apply([a], [b])
+    assert.equal((await fixture.visit('a')).body, 'old 1')
+    const during: string[] = []
+    const full = async (): Promise<void> => {
+      during.push((await fixture.visit('b')).body)
+      throw new Error('the disk is full')
+    }
+    const changed = [
+      { ...fixture.plan('a', source('new')), exports: a.exports },
+      await fixture.ready('b', says('new')),
+    ] as const
+    await assert.rejects(fixture.applyAnd(full, [changed[0]], [changed[1]]), /the disk is full/)
+    assert.match(during[0] ?? '', /^old/)
+    assert.equal((await fixture.visit('a')).body, 'old 2', 'the isolate stays')
+    assert.match((await fixture.visit('b')).body, /^old/)
+    await fixture.apply([changed[0]], [changed[1]])
+    assert.equal((await fixture.visit('a')).body, 'new 3')
+    assert.match((await fixture.visit('b')).body, /^new/)
+  })
+})
+
 suite('a cell that dies', () => {
   test('is down at once, comes back, and has the newest values', async () => {
     await using fixture = await startFixture()

@@ -63,6 +63,9 @@ const holdGraceMs = 1_000
 // A unix socket's address, with its end (`sockaddr_un`).
 const longestSocketPath = 107
 
+/** Stores what has come up: see `CellHost.apply`. */
+type Commit = () => Promise<void>
+
 /** How cells come up: see `Cell`. */
 type Start = 'start' | 'restore'
 
@@ -129,12 +132,13 @@ class WorkerdHost implements CellHost {
     return checked
   }
 
-  apply(account: AccountId, wanted: readonly CellPlan[]): Promise<void> {
-    return this.#inTurn(account, () => this.#apply(account, wanted, 'start'))
+  apply(account: AccountId, wanted: readonly CellPlan[], commit?: Commit): Promise<void> {
+    const how = { start: 'start', ...(commit && { commit }) } as const
+    return this.#inTurn(account, () => this.#apply(account, wanted, how))
   }
 
   restore(account: AccountId, wanted: readonly CellPlan[]): Promise<void> {
-    return this.#inTurn(account, () => this.#apply(account, wanted, 'restore'))
+    return this.#inTurn(account, () => this.#apply(account, wanted, { start: 'restore' }))
   }
 
   whileStopped(
@@ -186,7 +190,11 @@ class WorkerdHost implements CellHost {
     }
   }
 
-  async #apply(account: AccountId, wanted: readonly CellPlan[], start: Start): Promise<void> {
+  async #apply(
+    account: AccountId,
+    wanted: readonly CellPlan[],
+    { start, commit = async () => {} }: { readonly start: Start; readonly commit?: Commit },
+  ): Promise<void> {
     this.#refuseIfClosed()
     const running = this.#accounts.get(account) ?? []
     const matches = wanted.map((plan) => ({ plan, cell: this.#reusable(plan, running) }))
@@ -205,10 +213,18 @@ class WorkerdHost implements CellHost {
         else if (cell.hasObjects) taking.push(plan)
         else fresh.push(...(await this.#startAll([plan], start)))
       }
+      // Two processes never have the same objects open: the old ones end before the new ones start.
       const leaving = running.filter((cell) => cell.hasObjects && !kept.includes(cell))
-      if (leaving.length > 0) fresh.push(...(await this.#takeOver(taking, leaving)))
+      if (leaving.length > 0) {
+        undo.push(() => this.#resume(leaving))
+        await this.#pause(leaving)
+        fresh.push(...(await this.#startAll(taking, 'start', this.#takeOvers)))
+      }
+      await commit()
     } catch (error) {
-      await Promise.allSettled([...fresh.map((cell) => cell.stop(0)), ...undo.map((run) => run())])
+      // What has come up goes before what was there comes back.
+      await Promise.allSettled(fresh.map((cell) => cell.stop(0)))
+      for (const run of undo) await run().catch(() => undefined)
       throw error
     }
     const next = [...kept, ...fresh]
@@ -219,21 +235,6 @@ class WorkerdHost implements CellHost {
       if (next.includes(cell)) continue
       if (cell.hasObjects) await cell.stop(0)
       else this.#retirement.take(account, cell)
-    }
-  }
-
-  /**
-   * Starts cells that open the objects of others (or of which others were rid): two processes never
-   * have the same objects open. Visitors wait; WebSockets are closed and may come again. If one
-   * does not come up, the old ones are brought back.
-   */
-  async #takeOver(plans: readonly CellPlan[], olds: readonly Cell[]): Promise<readonly Cell[]> {
-    try {
-      await this.#pause(olds)
-      return await this.#startAll(plans, 'start', this.#takeOvers)
-    } catch (error) {
-      await this.#resume(olds)
-      throw error
     }
   }
 

@@ -165,6 +165,23 @@ suite('Durable Objects', () => {
     assert.equal(seen.size, 1, 'the new one alone')
   })
 
+  test('are as they were when what has come up can not be stored', async () => {
+    await using fixture = await startFixture()
+    await fixture.apply([await fixture.ready('w', source('old'))])
+    assert.equal(await count(fixture), 'old 1')
+    const waiting: Promise<string>[] = []
+    const full = (): Promise<never> => {
+      // Nobody is sent to what is not stored: who comes now is answered by the old code.
+      waiting.push(count(fixture))
+      return Promise.reject(new Error('the disk is full'))
+    }
+    const next = await fixture.ready('w', source('new'))
+    await assert.rejects(fixture.applyAnd(full, [next]), /the disk is full/)
+    assert.deepEqual(await Promise.all(waiting), ['old 2'])
+    await fixture.apply([next])
+    assert.equal(await count(fixture), 'new 3')
+  })
+
   test('close their WebSockets with 1012, and a new one finds the state', async () => {
     await using fixture = await startFixture()
     await fixture.apply([await fixture.ready('w', source('old'))])
