@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -8,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { bindery } from '#test/command.ts'
 import { ask, placeOf } from '#test/deployer.ts'
 import { startTestServer, type TestServer, withoutOurs } from '#test/server.ts'
-import { temporaryFolder } from '#test/temporary.ts'
+import { eventually, temporaryFolder } from '#test/temporary.ts'
 
 // The command line as an operator meets it.
 
@@ -150,6 +151,20 @@ suite('serve', () => {
     })
     child.kill('SIGTERM')
     assert.equal(await exited, 0, said)
+  })
+
+  test('a SIGTERM during the start is not lost', async () => {
+    await using folder = await temporaryFolder()
+    const data = join(folder.path, 'data')
+    const child = spawn(process.execPath, ['src/cli/main.ts', 'serve', '--data', data, ...free], {
+      cwd: root,
+      stdio: 'ignore',
+      env: { ...withoutOurs(process.env), NODE_NO_WARNINGS: '1' },
+    })
+    const exited = new Promise((resolve) => child.once('close', resolve))
+    await eventually(() => existsSync(join(data, 'lock')))
+    child.kill('SIGTERM')
+    assert.equal(await exited, 0)
   })
 
   test('says so when workerd is missing or can not run', async () => {

@@ -4,9 +4,11 @@ import { startServer, type RunningServer } from '#main'
 /** `bindery serve`: runs until SIGTERM or SIGINT, then drains. */
 export async function serve(args: readonly string[]): Promise<void> {
   const config = readConfig(args, process.env)
+  // Listened for from the beginning: a signal during the start is not lost, and stops nothing halfway.
+  const stop = stopped()
   const server = await startServer(config)
   process.stdout.write(summary(server))
-  await stopped()
+  await stop
   await server.stop()
 }
 

@@ -18,12 +18,13 @@ const deployMs = 120_000
 export async function start(args: readonly string[]): Promise<void> {
   // A person looks at this: what goes well needs no lines of JSON.
   const config = readConfig(args, { BINDERY_LOG_LEVEL: 'warn', ...process.env })
+  const stop = stopped()
   const server = await startServer(config)
   try {
     await deployTour(server)
     process.stdout.write(`\n  The tour  ${server.visitorUrl('tour')}\n`)
     process.stdout.write(summary(server))
-    await stopped()
+    await stop
   } finally {
     await server.stop()
   }
