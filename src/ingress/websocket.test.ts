@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { PassThrough } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { after, before, suite, test } from 'node:test'
 import { WebSocket } from 'ws'
@@ -12,7 +13,7 @@ import { type RawWorkerd, startRawWorkerd } from '#test/raw-workerd.ts'
 import { closeFrame } from './frames.ts'
 import { createIngress, type Ingress } from './server.ts'
 import { trustIn } from './visitor.ts'
-import { Closable } from './websocket.ts'
+import { Downstream } from './websocket.ts'
 
 // WebSockets whose visitors do not do as they should, or whose process goes away.
 
@@ -73,12 +74,13 @@ suite('what a Worker says', () => {
   ]
   for (const [title, words, hasEnded, ending] of endings) {
     test(title, async () => {
-      const down = new Closable()
-      down.write(words)
+      const visitor = new PassThrough()
+      const down = new Downstream(visitor)
+      down.pass(words)
       if (hasEnded) down.end()
       down.close()
-      if (!hasEnded) down.write(hello)
-      const seen = await buffer(down)
+      down.pass(hello)
+      const seen = await buffer(visitor)
       assert.deepEqual([...seen], [...words, ...ending])
     })
   }

@@ -1,5 +1,5 @@
 import { type IncomingMessage, request as httpRequest } from 'node:http'
-import { type Duplex, Transform, type TransformCallback } from 'node:stream'
+import type { Duplex, Writable } from 'node:stream'
 import type { Target } from '#contract/snapshot.ts'
 import { isConnectError } from './forward.ts'
 import { closeFrame, Frames } from './frames.ts'
@@ -93,7 +93,7 @@ function headOf(answer: IncomingMessage, extra: readonly string[] = []): Buffer 
  * its time to say goodbye keeps nobody from replacing the process.
  */
 async function splice(visitor: Duplex, cell: Duplex, cut: AbortSignal): Promise<void> {
-  const down = new Closable()
+  const down = new Downstream(visitor)
   const end = (): void => {
     visitor.unpipe(cell)
     visitor.resume()
@@ -102,12 +102,16 @@ async function splice(visitor: Duplex, cell: Duplex, cut: AbortSignal): Promise<
     // It may never read what it is sent.
     part(visitor)
   }
+  const leave = (): void => {
+    down.end()
+    part(visitor)
+  }
   cut.addEventListener('abort', end)
   visitor.on('error', () => cell.destroy()).once('close', () => cell.end())
-  cell.on('error', () => down.end()).once('close', () => down.end())
-  down.once('end', () => part(visitor))
+  cell.on('error', leave).once('end', leave).once('close', leave)
   visitor.pipe(cell)
-  cell.pipe(down).pipe(visitor)
+  cell.on('data', (chunk: Buffer) => void (down.pass(chunk) || cell.pause()))
+  visitor.on('drain', () => cell.resume())
   await closed(cell)
   cut.removeEventListener('abort', end)
 }
@@ -130,15 +134,31 @@ export function part(visitor: Duplex): void {
   visitor.once('close', () => clearTimeout(deadline))
 }
 
-/** Passes frames on, until it is told to close: then it ends with a Close frame of its own. */
-export class Closable extends Transform {
+/**
+ * What a cell says to a visitor: passed on, until it is told to close; then it ends with a Close
+ * frame of its own. Not a stream: another one between two sockets cost a third of an echo.
+ */
+export class Downstream {
+  readonly #visitor: Writable
   readonly #frames = new Frames()
-  #isClosing = false
+  #hasEnded = false
 
-  override _transform(chunk: Buffer, _: BufferEncoding, done: TransformCallback): void {
-    if (this.#isClosing) return done()
+  constructor(visitor: Writable) {
+    this.#visitor = visitor
+  }
+
+  /** Passes bytes on; `false` if the visitor can't take more at the moment. */
+  pass(chunk: Uint8Array): boolean {
+    if (this.#hasEnded || this.#visitor.destroyed) return true
     this.#frames.follow(chunk)
-    done(null, chunk)
+    return this.#visitor.write(chunk)
+  }
+
+  /** Ends the visitor's connection behind what it was sent. */
+  end(): void {
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    this.#visitor.end()
   }
 
   /**
@@ -146,11 +166,11 @@ export class Closable extends Transform {
    * connection just ends. Where the Worker has ended it already, what it said is passed on.
    */
   close(): void {
-    if (this.#isClosing || this.writableEnded) return
-    this.#isClosing = true
-    if (this.#frames.isBetween && !this.#frames.isClosed)
-      this.push(closeFrame(restarting, 'The Worker is being restarted.'))
-    this.push(null)
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    const isOpen = this.#frames.isBetween && !this.#frames.isClosed
+    if (isOpen) this.#visitor.write(closeFrame(restarting, 'The Worker is being restarted.'))
+    this.#visitor.end()
   }
 }
 
