@@ -99,13 +99,8 @@ async function splice(visitor: Duplex, cell: Duplex, cut: AbortSignal): Promise<
     visitor.resume()
     down.close()
     cell.destroy()
-    // It may never read what it is sent.
-    part(visitor)
   }
-  const leave = (): void => {
-    down.end()
-    part(visitor)
-  }
+  const leave = (): void => down.end()
   cut.addEventListener('abort', end)
   visitor.on('error', () => cell.destroy()).once('close', () => cell.end())
   cell.on('error', leave).once('end', leave).once('close', leave)
@@ -129,7 +124,7 @@ const goodbyeMs = 2_000
  * Parts with a visitor that was told to go: it has a moment to say goodbye in turn (RFC 6455 §7.1.1).
  * Its half of a connection stays open for as long as it likes otherwise.
  */
-export function part(visitor: Duplex): void {
+export function part(visitor: Writable): void {
   const deadline = setTimeout(() => visitor.destroy(), goodbyeMs)
   visitor.once('close', () => clearTimeout(deadline))
 }
@@ -159,6 +154,7 @@ export class Downstream {
     if (this.#hasEnded) return
     this.#hasEnded = true
     this.#visitor.end()
+    part(this.#visitor)
   }
 
   /**
@@ -171,6 +167,8 @@ export class Downstream {
     const isOpen = this.#frames.isBetween && !this.#frames.isClosed
     if (isOpen) this.#visitor.write(closeFrame(restarting, 'The Worker is being restarted.'))
     this.#visitor.end()
+    // It may never read what it was sent.
+    part(this.#visitor)
   }
 }
 
