@@ -18,7 +18,6 @@ export class Databases implements AsyncDisposable {
       const thread = (this.#thread ??= this.#start())
       // Who waits for a task keeps the process; a thread that idles does not.
       thread.ref()
-      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
       thread.postMessage(task)
     })
   }

@@ -6,7 +6,6 @@ import type { AlarmMessage, AnswerMessage, TaskMessage } from './messages.ts'
 // that users wrote: their expressions are not evaluated here (no checks, no triggers, no views).
 
 parentPort?.on('message', (task: TaskMessage) => {
-  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
   parentPort?.postMessage(answer(task))
 })
 

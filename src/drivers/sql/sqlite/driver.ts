@@ -124,7 +124,6 @@ class SqliteDatabase implements Sql {
     const writer = this.#writer
     if (writer) {
       const exited = new Promise((resolve) => writer.once('exit', resolve))
-      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
       writer.postMessage('close')
       await exited
     }
@@ -143,7 +142,6 @@ class SqliteDatabase implements Sql {
     const writes = group.map(({ statements }) =>
       statements.map((statement) => this.#message(statement, texts)),
     )
-    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
     writer.postMessage({ texts, writes } satisfies GroupMessage)
   }
 

@@ -28,7 +28,6 @@ parentPort?.on('message', (group: GroupMessage | 'close') => {
     return
   }
   for (const [id, text] of group.texts) texts.set(id, text)
-  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
   parentPort?.postMessage(runGroup(group.writes))
 })
 
