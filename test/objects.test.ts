@@ -126,6 +126,25 @@ withEachWrangler('Durable Objects', (wrangler) => {
 })
 
 suite('Durable Objects through the API', () => {
+  test('who is bound to a class is told, and keeps its Worker from being deleted', async () => {
+    await using server = await startTestServer()
+    const place = placeOf(server)
+    const metadata = { migrations: { new_sqlite_classes: ['Counter'] } }
+    await deploy(place, 'owner', { code: counter('owner'), metadata })
+    const guest = `export default { fetch: () => new Response('guest') }`
+    const bindings = [bound('Counter', { script_name: 'owner' })]
+    await deploy(place, 'guest', { code: guest, bindings })
+    const references = await call(place, 'GET', '~/workers/scripts/owner/references')
+    assert.partialDeepStrictEqual(references, {
+      durable_objects: [{ service: 'guest', durable_object_namespace_name: 'owner_Counter' }],
+    })
+    const refused = await ask(place, 'DELETE', '~/workers/scripts/owner')
+    assert.equal(refused.status, 409)
+    assert.match(refused.errors[0]?.message ?? '', /\(guest\)/)
+    await call(place, 'DELETE', '~/workers/scripts/owner?force=true')
+    assert.equal(await (await server.visit('guest')).text(), 'guest')
+  })
+
   test('by declared exports, and a transfer in two phases', async () => {
     await using server = await startTestServer()
     const place = placeOf(server)

@@ -43,6 +43,13 @@ export type Classified = {
   readonly reconciliation?: Json
 }
 
+/** A class, and who else is bound to it. */
+export type BoundClass = {
+  readonly id: ObjectNamespaceId
+  readonly className: string
+  readonly workers: readonly WorkerName[]
+}
+
 /** The Durable Object classes of accounts. */
 export class Classes {
   readonly #options: ClassesOptions
@@ -100,11 +107,11 @@ export class Classes {
     return this.#options.classStore.states(account)
   }
 
-  /** Which other Workers' deployments are bound to a Worker's objects. */
-  async boundToAny(key: WorkerKey): Promise<ReadonlyMap<ObjectNamespaceId, readonly WorkerName[]>> {
+  /** The classes of a Worker, each with the other Workers whose deployments are bound to it. */
+  async boundToAny(key: WorkerKey): Promise<readonly BoundClass[]> {
     const boundTo = await this.#boundTo(key)
     const { classes } = (await this.states(key.account)).get(key.worker) ?? noClasses
-    return new Map(classes.map(({ id }) => [id, boundTo(id)]))
+    return classes.map(({ id, className }) => ({ id, className, workers: boundTo(id) }))
   }
 
   /** Deletes the objects of namespaces that are gone. What fails is tried again at the next start. */

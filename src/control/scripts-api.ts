@@ -221,14 +221,20 @@ function leave({ workers }: WorkersApiOptions): Run {
 function references({ workers }: WorkersApiOptions): Run {
   return async (call) => {
     await workers.get(keyOf(call))
-    const { incoming, outgoing } = await workers.references(keyOf(call))
+    const { incoming, outgoing, objects } = await workers.references(keyOf(call))
     return succeed({
       services: {
         incoming: services(incoming),
         outgoing: services(outgoing),
         pages_function: false,
       },
-      durable_objects: [],
+      durable_objects: objects.flatMap(({ id, className, workers: bound }) =>
+        services(bound).map((each) => ({
+          ...each,
+          durable_object_namespace_id: id,
+          durable_object_namespace_name: `${call.param('worker')}_${className}`,
+        })),
+      ),
       dispatch_outbounds: [],
     })
   }

@@ -5,7 +5,7 @@ import type { Json } from '#contract/json.ts'
 import type { Ports } from '#contract/ports.ts'
 import type { Upload } from '#deploy/upload.ts'
 import type { Activation } from './activation.ts'
-import { type Classes, changesClasses } from './classes.ts'
+import { type BoundClass, type Classes, changesClasses } from './classes.ts'
 import * as errors from './errors.ts'
 import * as limits from './limits.ts'
 import {
@@ -42,6 +42,15 @@ export type Uploaded = {
   readonly version: Version
   /** `exports_reconciliation`, where the upload asked for it. */
   readonly reconciliation?: Json | undefined
+}
+
+/** What binds a Worker to others, by name. */
+export type References = {
+  /** Workers that have a service binding to it, and those it has one to. */
+  readonly incoming: readonly string[]
+  readonly outgoing: readonly string[]
+  /** Its Durable Object classes, and the Workers that are bound to each. */
+  readonly objects: readonly BoundClass[]
 }
 
 /** What of a version of the same code is to be other: see `Amendment`. */
@@ -210,9 +219,9 @@ export class Workers {
     return this.#turns.take(turnOf(key), async () => {
       const { store, activation, maker, registry, classes } = this.#options
       await this.get(key)
-      const bound = [...(await classes.boundToAny(key)).values()].flat()
-      const incoming = [...new Set([...(await this.references(key)).incoming, ...bound])]
-      if (incoming.length > 0 && !isForced) throw errors.workerInUse(incoming.join(', '))
+      const { incoming, objects } = await this.references(key)
+      const users = new Set([...incoming, ...objects.flatMap(({ workers }) => workers)])
+      if (users.size > 0 && !isForced) throw errors.workerInUse([...users].join(', '))
       const keys = await store.moduleKeys(key)
       await activation.replace(key.account, { worker: key.worker, plans: [] }, () =>
         store.remove(key),
@@ -224,10 +233,8 @@ export class Workers {
   }
 
   /** Which other Workers' deployments are bound to this one, and which it is bound to. */
-  async references(
-    key: WorkerKey,
-  ): Promise<{ readonly incoming: readonly string[]; readonly outgoing: readonly string[] }> {
-    const { store, activation } = this.#options
+  async references(key: WorkerKey): Promise<References> {
+    const { store, activation, classes } = this.#options
     const incoming = new Set<string>()
     const outgoing = new Set<string>()
     for (const { worker, versions } of await store.currentDeployments(key.account)) {
@@ -241,7 +248,8 @@ export class Workers {
         if (worker === key.worker) outgoing.add(wire.worker)
       }
     }
-    return { incoming: [...incoming], outgoing: [...outgoing] }
+    const objects = await classes.boundToAny(key)
+    return { incoming: [...incoming], outgoing: [...outgoing], objects }
   }
 
   /** Resolves when no change is under way. */
