@@ -228,6 +228,7 @@ suite('workers.beta.workers', () => {
     )
     assert.deepEqual([edited.result.tags, edited.result.logpush], [['made'], true])
     const updated = await workers.update(id, { account_id, name: 'many-0' })
+    await assert.rejects(workers.update(id, { account_id, name: 'renamed' }), /cannot be renamed/)
     assert.deepEqual([updated.tags, updated.logpush], [[], false])
     await workers.delete(id, { account_id })
     await assert.rejects(workers.get('many-0', { account_id }), refused(404, 10007))

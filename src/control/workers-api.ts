@@ -7,7 +7,7 @@ import { readUpload } from '#deploy/upload.ts'
 import { readJson } from './body.ts'
 import { type AccountCall, keyOf, type Route } from './call.ts'
 import { modulesAsJson, partOfJson } from './content.ts'
-import { noVersions } from './errors.ts'
+import { bodyInvalid, noVersions } from './errors.ts'
 import * as limits from './limits.ts'
 import { type Worker, workerSettings } from './records.ts'
 import { latestOf, remove, type WorkersApiOptions } from './scripts-api.ts'
@@ -98,17 +98,26 @@ function get(options: WorkersApiOptions): Run {
 
 function configure(options: WorkersApiOptions): Run {
   return async (call) => {
-    const body = await readJson(call.request, workerBody)
+    const body = await readNamed(call)
     return succeed(
       await shown(options, await options.workers.configure(keyOf(call), changedBy(body))),
     )
   }
 }
 
+/** Reads what a Worker is to be. One that has another name is not silently the old one. */
+async function readNamed(call: AccountCall): Promise<z.output<typeof workerBody>> {
+  const body = await readJson(call.request, workerBody)
+  if (body['name'] !== undefined && body['name'] !== call.param('worker')) {
+    throw bodyInvalid('a Worker cannot be renamed here: deploy it under its new name')
+  }
+  return body
+}
+
 /** What is not said is as in a new Worker. */
 function replace(options: WorkersApiOptions): Run {
   return async (call) => {
-    const changed = changedBy(await readJson(call.request, workerBody))
+    const changed = changedBy(await readNamed(call))
     const worker = await options.workers.configure(keyOf(call), {
       isOnSubdomain: false,
       hasPreviews: false,
