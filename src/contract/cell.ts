@@ -19,6 +19,7 @@ export type WorkerPlan = {
   readonly version: VersionFacts
   /** The share of requests that this version gets, 0 to 100. */
   readonly percentage: number
+  readonly limits: WorkerLimits
   readonly code: Code
   readonly exports: WorkerExports
   readonly bindings: readonly PlannedBinding[]
@@ -27,6 +28,14 @@ export type WorkerPlan = {
    * any: objects run once.
    */
   readonly objects: readonly ObjectNamespace[]
+}
+
+/** What one request may use up, where the Worker's author said so: `limits` of the upload. */
+export type WorkerLimits = {
+  /** CPU time of one request, in ms. */
+  readonly cpuMs?: number
+  /** How many requests one request may make in turn. */
+  readonly subrequests?: number
 }
 
 /** The objects of one class of a Worker. */

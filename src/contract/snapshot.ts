@@ -1,5 +1,5 @@
 import type { Grant } from './backend.ts'
-import type { AccountId, WorkerName } from './ids.ts'
+import type { AccountId, VersionId, WorkerName } from './ids.ts'
 
 // What the data plane reads. Control and runtime publish whole, immutable snapshots; ingress and
 // backplane never ask anybody.
@@ -10,22 +10,33 @@ export type RouteTable = {
   readonly hosts: ReadonlyMap<string, RoutedWorker>
 }
 
-export type RoutedWorker = { readonly account: AccountId; readonly worker: WorkerName }
+export type RoutedWorker = {
+  readonly account: AccountId
+  readonly worker: WorkerName
+  /** One version by itself, whatever is deployed: a preview. */
+  readonly version?: VersionId
+}
 
 /** Where each Worker runs. Published by runtime. */
 export type LiveTable = {
-  /** By `liveKey`. A Worker that is deployed but down is in it, with targets that are down. */
+  /**
+   * By `liveKey`. A Worker that is deployed but down is in it, with targets that are down. A preview
+   * is in it while it runs.
+   */
   readonly workers: ReadonlyMap<string, readonly Target[]>
 }
 
 export function liveKey(worker: RoutedWorker): string {
-  return `${worker.account}/${worker.worker}`
+  const { account, worker: name, version } = worker
+  return version === undefined ? `${account}/${name}` : `${account}/${name}@${version}`
 }
 
 /** One version of a Worker in one process. */
 export type Target = {
   /** Unique for the life of the server: ingress counts requests in flight under it. */
   readonly id: string
+  /** The id of its version. */
+  readonly version: string
   /** The share of requests, 0 to 100; those of one Worker add up to 100. */
   readonly percentage: number
   readonly socketPath: string
@@ -34,9 +45,10 @@ export type Target = {
   readonly protoHeader: string
   /**
    * Down: the process died and is being restarted. Held: it is being replaced by one that takes over
-   * its objects; requests wait longer for that than for a crash.
+   * its objects; requests wait longer for that than for a crash. Asleep: it has no process until
+   * somebody wakes it (`WakePort`).
    */
-  readonly state: 'up' | 'down' | 'held'
+  readonly state: 'up' | 'down' | 'held' | 'asleep'
 }
 
 /** The backplane as the runtime sees it: where cells call their bindings. */
@@ -50,6 +62,16 @@ export interface BackplanePort {
   grant(cell: string, grants: readonly Grant[]): void
 }
 
+/** The runtime as ingress sees it. */
+export interface WakePort {
+  /**
+   * Has a Worker that is asleep, or a preview that does not run, started: the live table says when it
+   * is there. Asking again while it starts costs nothing. A preview that can't be had stays out of
+   * the table.
+   */
+  wake(worker: RoutedWorker): void
+}
+
 /** Ingress as the runtime sees it. */
 export interface IngressPort {
   /** Takes effect for the next request. */
@@ -59,6 +81,8 @@ export interface IngressPort {
    * then what is left (open WebSockets, endless streams) has been closed.
    */
   drain(targetIds: readonly string[], deadlineMs: number): Promise<void>
+  /** How long nothing has been in flight to any of these targets, in ms; 0 while something is. */
+  idleMs(targetIds: readonly string[]): number
   /** Closes the WebSockets of these targets, each with a Close frame of status 1012 (restart). */
   closeWebSockets(targetIds: readonly string[]): void
 }

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { z } from 'zod'
 import type { Binding, Entry, LiveBinding, Owner, VersionFacts } from '#contract/binding.ts'
-import type { PlannedBinding, WorkerPlan } from '#contract/cell.ts'
+import type { PlannedBinding, WorkerLimits, WorkerPlan } from '#contract/cell.ts'
 import type { Blob } from '#contract/ports/blob.ts'
 import type { Wire } from '#contract/wire.ts'
 import { runtimeDate } from '#deploy/compatibility.ts'
@@ -61,6 +61,7 @@ export class Registry {
       worker,
       version: facts,
       percentage: 100,
+      limits: limitsOf(version),
       code: {
         format: version.format,
         mainModule: version.mainModule,
@@ -102,6 +103,20 @@ export class Registry {
 
 function factsOf({ id, annotations, createdAt }: Version): VersionFacts {
   return { id, tag: annotations['workers/tag'] ?? '', createdAt }
+}
+
+const limitsSchema = z.object({
+  cpu_ms: z.number().positive().optional(),
+  subrequests: z.number().positive().optional(),
+})
+
+/** `limits` of the upload. Those of an older version that were not read then may say anything. */
+function limitsOf({ metadata }: Version): WorkerLimits {
+  const { cpu_ms: cpuMs, subrequests } = limitsSchema.safeParse(metadata['limits'] ?? {}).data ?? {}
+  return {
+    ...(cpuMs !== undefined && { cpuMs }),
+    ...(subrequests !== undefined && { subrequests }),
+  }
 }
 
 function parseEntry(binding: Binding, entry: Entry): Entry {

@@ -21,6 +21,7 @@ function plan(worker: string, { targets = [], id = 'v', createdAt = '' }: Shape 
     worker: workerName.parse(worker),
     version: { id, tag: '', createdAt },
     percentage: 100,
+    limits: {},
     code: {
       format: 'modules',
       mainModule: 'a.js',

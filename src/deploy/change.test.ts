@@ -44,6 +44,7 @@ const worker: WorkerPlan = {
   worker: workerName.parse('main'),
   version: { id: 'v1', tag: '', createdAt: '2026-11-01T00:00:00.000Z' },
   percentage: 100,
+  limits: {},
   code,
   exports: {
     hasDefault: true,

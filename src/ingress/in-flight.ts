@@ -6,6 +6,8 @@ type Cut = { readonly run: () => void; readonly isSocket: boolean }
  */
 export class InFlight {
   readonly #targets = new Map<string, { readonly cuts: Set<Cut>; waiters: (() => void)[] }>()
+  /** Since when nothing is in flight to a target, by `performance.now()`; of those that are live. */
+  #idleSince = new Map<string, number>()
 
   /**
    * Counts one request until the returned function is called. `run` ends it by force, and is
@@ -19,8 +21,25 @@ export class InFlight {
     return () => {
       if (!target.cuts.delete(cut) || target.cuts.size > 0) return
       this.#targets.delete(targetId)
+      if (this.#idleSince.has(targetId)) this.#idleSince.set(targetId, performance.now())
       for (const wake of target.waiters) wake()
     }
+  }
+
+  /** Says which targets there are: a new one is idle from now on. */
+  watch(targetIds: Iterable<string>): void {
+    const now = performance.now()
+    const known = this.#idleSince
+    this.#idleSince = new Map([...targetIds].map((id) => [id, known.get(id) ?? now]))
+  }
+
+  /** How long nothing has been in flight to any of these targets, in ms; 0 while something is. */
+  idleMs(targetIds: readonly string[]): number {
+    const now = performance.now()
+    return targetIds.reduce((least, id) => {
+      const idle = this.count(id) > 0 ? 0 : now - (this.#idleSince.get(id) ?? now)
+      return Math.min(least, idle)
+    }, Infinity)
   }
 
   count(targetId: string): number {

@@ -63,6 +63,7 @@ let port: number
 function target(over: Partial<Target> = {}): Target {
   return {
     id: 't1',
+    version: '00000000-0000-4000-8000-000000000001',
     percentage: 100,
     socketPath: workerd.socketPath,
     cfBlobHeader: 'x-cf-blob-secret',

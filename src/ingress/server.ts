@@ -77,6 +77,7 @@ class IngressServer implements Ingress {
   publishLive(table: Parameters<IngressPort['publishLive']>[0]): void {
     this.#table.publishLive(table)
     const live = new Set([...table.workers.values()].flat().map((target) => target.id))
+    this.#inFlight.watch(live)
     for (const [id, upstream] of this.#upstreams) {
       // What still has requests in flight is closed by their drain.
       if (live.has(id) || this.#inFlight.count(id) > 0) continue
@@ -91,6 +92,10 @@ class IngressServer implements Ingress {
       this.#upstreams.get(id)?.close()
       this.#upstreams.delete(id)
     }
+  }
+
+  idleMs(targetIds: readonly string[]): number {
+    return this.#inFlight.idleMs(targetIds)
   }
 
   closeWebSockets(targetIds: readonly string[]): void {

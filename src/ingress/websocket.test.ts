@@ -43,6 +43,7 @@ let port: number
 function publish(over: Partial<Target> = {}): void {
   const target: Target = {
     id: 't1',
+    version: '00000000-0000-4000-8000-000000000001',
     percentage: 100,
     socketPath: workerd.socketPath,
     cfBlobHeader: 'x-cf-blob-secret',

@@ -104,8 +104,9 @@ export class Cell {
     const state = this.#isHeld ? 'held' : isUp ? 'up' : 'down'
     return this.#slots.flatMap((slot) => {
       if (!slot.door) return []
-      const { worker, percentage } = slot.plan
-      return [{ worker, target: { id: this.#targetId(slot), percentage, state, ...slot.door } }]
+      const { worker, percentage, version } = slot.plan
+      const id = this.#targetId(slot)
+      return [{ worker, target: { id, version: version.id, percentage, state, ...slot.door } }]
     })
   }
 

@@ -49,6 +49,7 @@ function plan(worker: string, over: Partial<WorkerPlan> = {}): WorkerPlan {
     worker: workerName.parse(worker),
     version: { id: 'v', tag: '', createdAt: '2026-11-24T00:00:00Z' },
     percentage: 100,
+    limits: {},
     code: {
       format: 'modules',
       mainModule: './index.js',

@@ -60,6 +60,7 @@ export type Source = {
   readonly percentage?: number
   readonly objects?: WorkerPlan['objects']
   readonly version?: string
+  readonly limits?: WorkerPlan['limits']
 }
 
 export type VisitOptions = { readonly method?: string; readonly body?: string }
@@ -196,6 +197,7 @@ function planOf(worker: string, source: Source, blobs: Map<BlobKey, Uint8Array>)
     worker: workerName.parse(worker),
     version: { id: source.version ?? firstVersion, tag: '', createdAt: '2026-11-24T00:00:00Z' },
     percentage: source.percentage ?? 100,
+    limits: source.limits ?? {},
     code: {
       format,
       mainModule: Object.keys(modules)[0] ?? '',
