@@ -4,6 +4,7 @@
 import { join } from 'node:path'
 import { globSync } from './glob.mjs'
 import { ensureInstalled, root, runNode, runTool } from './install.mjs'
+import { ensurePackages } from './packages.mjs'
 
 const [task = '', ...rest] = process.argv.slice(2)
 
@@ -13,6 +14,7 @@ const tasks = {
   bench: () => runNode([join(root, 'bench/main.ts'), ...rest]),
   test: async () => {
     await ensureInstalled(join(root, 'test/clients'))
+    await ensurePackages()
     return (await check()) || (await test(rest))
   },
   // The same tests as in `npm test`, for longer.
