@@ -6,8 +6,39 @@ import type { AccountId, VersionId, WorkerName } from './ids.ts'
 
 /** Which host belongs to which Worker. Published by control. */
 export type RouteTable = {
-  /** By host name in lower case, without a port. */
+  /**
+   * Hosts of Workers themselves, by name in lower case, without a port. What is listed here is
+   * nobody else's, whatever `zones` say.
+   */
   readonly hosts: ReadonlyMap<string, RoutedWorker>
+  /**
+   * What the operator gave to accounts, by name in lower case. A host belongs to the longest of
+   * these that it is, or is below, and to no other. The domain below which Workers have hosts is
+   * among them, without routes: nobody routes what is there.
+   */
+  readonly zones?: ReadonlyMap<string, ZoneRoutes>
+  /** Finds a host that is not listed, because there are too many: previews. */
+  readonly findPreview?: (hostname: string) => Promise<RoutedWorker | undefined>
+}
+
+export type ZoneRoutes = {
+  /** Custom domains: hosts of which a Worker is the origin. */
+  readonly domains: ReadonlyMap<string, RoutedWorker>
+  /** Patterns that come before any custom domain. The most specific one wins. */
+  readonly routes: readonly RoutePattern[]
+}
+
+export type RoutePattern = {
+  /** Matches requests of this protocol alone, if there is one. */
+  readonly protocol?: 'http' | 'https'
+  /** A host, or the end of hosts: `.example.com` of `*.example.com`, `` of `*`. */
+  readonly host: string
+  readonly isHostWild: boolean
+  /** A path in canonical form, or the beginning of paths. */
+  readonly path: string
+  readonly isPathWild: boolean
+  /** Absent: less specific patterns do not match either. */
+  readonly worker?: RoutedWorker
 }
 
 export type RoutedWorker = {

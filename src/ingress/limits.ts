@@ -10,6 +10,9 @@ export const restartWaitMs = 3_000
 /** How long it waits for one that is being replaced: the old one has to finish first. */
 export const holdWaitMs = 30_000
 
+/** How long it waits for one that was asleep, or for a preview: as long as a process may take to start. */
+export const wakeWaitMs = 10_000
+
 /** How many requests may wait so, over all Workers: beyond, they are told 502 at once. */
 export const restartWaiters = 1_000
 
@@ -24,3 +27,9 @@ export const responseHeadMs = 30 * 60_000
 
 /** workerd closes a connection idle for 5 s; we let go of it first. */
 export const idleConnectionMs = 4_000
+
+/** Hosts of zones of which the routes are remembered: beyond, all are forgotten and made anew. */
+export const rememberedHosts = 10_000
+
+/** Characters of a header that says which versions a request is for: of a longer one, nothing is read. */
+export const overridesLength = 8_192

@@ -5,11 +5,12 @@ import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import { after, before, suite, test } from 'node:test'
 import { WebSocket } from 'ws'
-import { accountId, workerName } from '#contract/ids.ts'
+import { accountId, versionId, workerName } from '#contract/ids.ts'
 import type { Log } from '#contract/ports/log.ts'
 import type { Random } from '#contract/ports/random.ts'
-import { liveKey, type Target } from '#contract/snapshot.ts'
+import { liveKey, type RoutedWorker, type Target, type WakePort } from '#contract/snapshot.ts'
 import { type RawWorkerd, startRawWorkerd } from '#test/raw-workerd.ts'
+import { eventually } from '#test/temporary.ts'
 import { createIngress, type Ingress } from './server.ts'
 import { trustIn } from './visitor.ts'
 
@@ -59,6 +60,8 @@ const random: Random = {
 let workerd: RawWorkerd
 let ingress: Ingress
 let port: number
+/** What ingress had woken. */
+const woken: RoutedWorker[] = []
 
 function target(over: Partial<Target> = {}): Target {
   return {
@@ -78,7 +81,8 @@ function publish(...targets: Target[]): void {
 }
 
 async function makeIngress(proxies: readonly string[]): Promise<void> {
-  ingress = createIngress({ trust: trustIn(proxies), random, log: silent })
+  const waker: WakePort = { wake: (routed) => void woken.push(routed) }
+  ingress = createIngress({ trust: trustIn(proxies), random, log: silent, waker })
   ingress.publishRoutes({ hosts: new Map([['w.localhost', { account, worker }]]) })
   publish(target())
   port = await ingress.listen({ host: '127.0.0.1', port: 0 })
@@ -318,6 +322,26 @@ suite('ingress', () => {
     const answer = get('/')
     setTimeout(() => publish(target()), 150)
     assert.equal((await answer).status, 200)
+  })
+
+  test('a Worker that sleeps, and a preview, are woken and waited for', async () => {
+    const preview = { account, worker, version: versionId.parse(target().version) }
+    ingress.publishRoutes({
+      hosts: new Map([['w.localhost', { account, worker }]]),
+      findPreview: async (hostname) => (hostname === 'v-w.localhost' ? preview : undefined),
+    })
+    publish(target({ state: 'asleep' }))
+    const answer = get('/')
+    await eventually(() => woken.length === 1)
+    publish(target())
+    assert.equal((await answer).status, 200)
+    const previewed = get('/', { headers: { host: 'v-w.localhost' } })
+    await eventually(() => woken.length === 2)
+    ingress.publishLive({ workers: new Map([[liveKey(preview), [target()]]]) })
+    assert.equal((await previewed).status, 200)
+    assert.deepEqual(woken, [{ account, worker }, preview])
+    assert.equal((await get('/', { headers: { host: 'u-w.localhost' } })).status, 404)
+    publish(target())
   })
 
   test('a process that stays away is a 502, soon', { timeout: 10_000 }, async () => {

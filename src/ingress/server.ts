@@ -2,12 +2,13 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from 'node:stream'
 import type { Log } from '#contract/ports/log.ts'
 import type { Random } from '#contract/ports/random.ts'
-import type { IngressPort, RouteTable, Target } from '#contract/snapshot.ts'
+import type { IngressPort, RouteTable, Target, WakePort } from '#contract/snapshot.ts'
 import { hasBody, Upstream } from './forward.ts'
 import { InFlight } from './in-flight.ts'
-import { headerBytes, holdWaitMs, restartWaitMs, urlBytes } from './limits.ts'
+import { headerBytes, holdWaitMs, restartWaitMs, urlBytes, wakeWaitMs } from './limits.ts'
 import { type ErrorPage, pages, sendPage } from './pages.ts'
-import { pick, Table } from './table.ts'
+import { pick } from './split.ts'
+import { isAsleep, isHeld, type Site, Table } from './table.ts'
 import { colo, forwardedHeaders, hostOf, originOf, type Trust, type Visit } from './visitor.ts'
 import { type Joined, joinWebSocket, part, type Upgrade, wantsWebSocket } from './websocket.ts'
 
@@ -15,6 +16,8 @@ export type IngressOptions = {
   readonly trust: Trust
   readonly random: Random
   readonly log: Log
+  /** Starts what has no process. Without it nothing is woken. */
+  readonly waker?: WakePort
 }
 
 /** The public listener: a visitor's request finds its Worker's process. Owned by `main.ts`. */
@@ -136,7 +139,9 @@ class IngressServer implements Ingress {
     if ('status' in visit) return visit
     const began = performance.now()
     for (let broken = 0; ;) {
-      const target = pick(this.#table.targets(visit.hostname), this.#chance())
+      const site = this.#table.find(visit) ?? (await this.#table.findPreview(visit.hostname))
+      if (!site) return pages.noWorker
+      const target = this.#pick(site, request)
       if (target) {
         const outcome = await this.#once(request, response, { visit, target })
         if (outcome === 'answered') return undefined
@@ -146,14 +151,12 @@ class IngressServer implements Ingress {
           return pages.unavailable
         }
         if (request.readableDidRead && hasBody(request)) return pages.unavailable
-      } else if (!this.#table.knows(visit.hostname)) {
-        return pages.noWorker
       }
-      const left = began + this.#patience(visit.hostname) - performance.now()
+      const left = began + this.#patience(site) - performance.now()
       if (left <= 0 || response.destroyed) return pages.unavailable
       // A dead process is noticed by its exit, which follows the broken connection.
       await pause(5)
-      if (!(await this.#table.up(visit.hostname, left))) return pages.unavailable
+      if (!(await this.#table.up(visit, site, left))) return pages.unavailable
     }
   }
 
@@ -189,19 +192,19 @@ class IngressServer implements Ingress {
     if ('status' in visit) return visit
     const began = performance.now()
     for (let broken = 0; ;) {
-      const target = pick(this.#table.targets(visit.hostname), this.#chance())
+      const site = this.#table.find(visit) ?? (await this.#table.findPreview(visit.hostname))
+      if (!site) return pages.noWorker
+      const target = this.#pick(site, upgrade.request)
       if (target) {
         const headers = forwardedHeaders(upgrade.request, visit, target)
         const outcome = await this.#joinOnce({ ...upgrade, headers, target })
         if (outcome === 'answered') return undefined
         if (outcome === 'broken' && broken++ > 0) return pages.unavailable
-      } else if (!this.#table.knows(visit.hostname)) {
-        return pages.noWorker
       }
-      const left = began + this.#patience(visit.hostname) - performance.now()
+      const left = began + this.#patience(site) - performance.now()
       if (left <= 0) return pages.unavailable
       await pause(5)
-      if (!(await this.#table.up(visit.hostname, left))) return pages.unavailable
+      if (!(await this.#table.up(visit, site, left))) return pages.unavailable
       if (upgrade.socket.destroyed) return undefined
     }
   }
@@ -216,9 +219,19 @@ class IngressServer implements Ingress {
     }
   }
 
-  /** How long a request waits for its Worker's process: in ms. */
-  #patience(hostname: string): number {
-    return this.#table.isHeld(hostname) ? holdWaitMs : restartWaitMs
+  #pick(site: Site, { headers }: IncomingMessage): Target | undefined {
+    return pick(site, {
+      header: (name) => headers[name]?.toString(),
+      chance: Math.random,
+    })
+  }
+
+  /** How long a request waits for its Worker's process, in ms. One that sleeps is woken. */
+  #patience(site: Site): number {
+    if (isHeld(site)) return holdWaitMs
+    if (!isAsleep(site)) return restartWaitMs
+    this.#options.waker?.wake(site.routed)
+    return wakeWaitMs
   }
 
   /** Checks a request before anything is looked up for it. */
@@ -228,7 +241,7 @@ class IngressServer implements Ingress {
     if (!url.startsWith('/')) return pages.badTarget
     const host = hostOf(request)
     if (!host) return pages.badHost
-    return { ...host, ...originOf(request, this.#options.trust), ray }
+    return { ...host, ...originOf(request, this.#options.trust), url, ray }
   }
 
   #upstream(target: Target): Upstream {
@@ -245,10 +258,6 @@ class IngressServer implements Ingress {
     const ray = this.#rays.slice(0, 16)
     this.#rays = this.#rays.slice(16)
     return `${ray}-${colo}`
-  }
-
-  #chance(): number {
-    return Math.random()
   }
 }
 

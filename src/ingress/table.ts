@@ -1,18 +1,40 @@
-import { type LiveTable, liveKey, type RouteTable, type Target } from '#contract/snapshot.ts'
-import { restartWaiters } from './limits.ts'
+import {
+  type LiveTable,
+  liveKey,
+  type RoutedWorker,
+  type RouteTable,
+  type Target,
+} from '#contract/snapshot.ts'
+import { rememberedHosts, restartWaiters } from './limits.ts'
+import { type HostRoutes, routesOf, workerFor, zoneOf } from './patterns.ts'
+import type { Visit } from './visitor.ts'
+
+/** A Worker that visitors are led to, and where it runs: what of it is up and what is not. */
+export type Site = {
+  readonly routed: RoutedWorker
+  readonly targets: readonly Target[]
+}
+
+/** What a request is led by. */
+export type Address = Pick<Visit, 'hostname' | 'protocol' | 'url'>
+
+type Waiter = { readonly address: Address; readonly site: Site; readonly wake: () => void }
 
 /**
- * The two snapshots, joined once per publication: a host name leads straight to its targets, so a
- * request costs one look-up.
+ * The two snapshots, joined once per publication: the host of a Worker leads straight to its
+ * targets, so a request to one costs one look-up. What routes make of another host is remembered.
  */
 export class Table {
   #routes: RouteTable = { hosts: new Map() }
   #live: LiveTable = { workers: new Map() }
-  #hosts: ReadonlyMap<string, readonly Target[]> = new Map()
-  #waiters: { readonly hostname: string; readonly wake: () => void }[] = []
+  #hosts: ReadonlyMap<string, Site> = new Map()
+  /** What was made of hosts that are not listed, until routes are published again. */
+  readonly #remembered = new Map<string, HostRoutes>()
+  #waiters: Waiter[] = []
 
   publishRoutes(routes: RouteTable): void {
     this.#routes = routes
+    this.#remembered.clear()
     this.#join()
   }
 
@@ -21,22 +43,27 @@ export class Table {
     this.#join()
   }
 
-  /** The targets behind a host name; none if it is not routed. */
-  targets(hostname: string): readonly Target[] {
-    return this.#hosts.get(hostname) ?? []
+  /** The Worker that a request is for; none if nothing is routed there, as far as is listed. */
+  find(address: Address): Site | undefined {
+    const own = this.#hosts.get(address.hostname)
+    if (own) return own
+    const host = this.#hostRoutes(address.hostname)
+    const routed = host && workerFor(host, address)
+    return routed && this.#site(routed)
   }
 
-  /** Whether a Worker is routed there, running or not. */
-  knows(hostname: string): boolean {
-    return this.#routes.hosts.has(hostname)
+  /** The preview behind a host that is not listed. */
+  async findPreview(hostname: string): Promise<Site | undefined> {
+    const routed = await this.#routes.findPreview?.(hostname)
+    return routed && this.#site(routed)
   }
 
   /**
-   * Waits until the host has a target that is up, or belongs to nobody any more, at most for so
-   * long. `false` at once if too many wait already.
+   * Waits until the Worker has a target that is up, or is not to be found at the address any more,
+   * at most for so long. `false` at once if too many wait already.
    */
-  up(hostname: string, milliseconds: number): Promise<boolean> {
-    if (this.#isSettled(hostname)) return Promise.resolve(true)
+  up(address: Address, site: Site, milliseconds: number): Promise<boolean> {
+    if (this.#isSettled({ address, site })) return Promise.resolve(true)
     if (this.#waiters.length >= restartWaiters) return Promise.resolve(false)
     return new Promise((resolve) => {
       const wake = (): void => {
@@ -47,45 +74,52 @@ export class Table {
         this.#waiters = this.#waiters.filter((waiter) => waiter.wake !== wake)
         wake()
       }, milliseconds)
-      this.#waiters.push({ hostname, wake })
+      this.#waiters.push({ address, site, wake })
     })
   }
 
-  /** Whether the host's Worker is being replaced by a process that takes over its objects. */
-  isHeld(hostname: string): boolean {
-    return this.targets(hostname).some((target) => target.state === 'held')
+  /** Whether there is nothing to wait for. */
+  #isSettled({ address, site: { routed } }: Omit<Waiter, 'wake'>): boolean {
+    // A preview is found by asking, which its waiters do again when they are woken.
+    const now = routed.version === undefined ? this.find(address) : this.#site(routed)
+    return now === undefined || now.targets.some(({ state }) => state === 'up')
   }
 
-  /** Whether there is nothing to wait for. */
-  #isSettled(hostname: string): boolean {
-    const isUp = this.targets(hostname).some((target) => target.state === 'up')
-    return isUp || !this.knows(hostname)
+  #site(routed: RoutedWorker): Site {
+    return { routed, targets: this.#live.workers.get(liveKey(routed)) ?? [] }
+  }
+
+  #hostRoutes(hostname: string): HostRoutes | undefined {
+    const known = this.#remembered.get(hostname)
+    if (known) return known
+    const { zones } = this.#routes
+    const zone = zones && zoneOf(zones, hostname)
+    if (!zone) return undefined
+    const made = routesOf(zone, hostname)
+    if (this.#remembered.size >= rememberedHosts) this.#remembered.clear()
+    this.#remembered.set(hostname, made)
+    return made
   }
 
   #join(): void {
-    const hosts = new Map<string, readonly Target[]>()
-    for (const [hostname, routed] of this.#routes.hosts) {
-      const targets = this.#live.workers.get(liveKey(routed))
-      if (targets) hosts.set(hostname, targets)
-    }
-    this.#hosts = hosts
-    const [awake, asleep] = partition(this.#waiters, ({ hostname }) => this.#isSettled(hostname))
+    this.#hosts = new Map(
+      [...this.#routes.hosts].map(([hostname, routed]) => [hostname, this.#site(routed)]),
+    )
+    const [awake, asleep] = partition(this.#waiters, (waiter) => this.#isSettled(waiter))
     this.#waiters = asleep
     for (const { wake } of awake) wake()
   }
 }
 
-/** Picks a target by share. Those that are down are passed over while another is up. */
-export function pick(targets: readonly Target[], chance: number): Target | undefined {
-  const up = targets.filter((target) => target.state === 'up')
-  if (up.length <= 1) return up[0]
-  const whole = up.reduce((sum, target) => sum + target.percentage, 0)
-  let left = chance * whole
-  for (const target of up) {
-    left -= target.percentage
-    if (left < 0) return target
-  }
-  return up.at(-1)
+/** Whether a Worker has no process, and gets none before it is woken. */
+export function isAsleep({ routed, targets }: Site): boolean {
+  if (targets.length === 0) return routed.version !== undefined
+  return targets.every(({ state }) => state === 'asleep')
+}
+
+/** Whether a Worker is being replaced by a process that takes over its objects. */
+export function isHeld({ targets }: Site): boolean {
+  return targets.some(({ state }) => state === 'held')
 }
 
 function partition<Item>(items: readonly Item[], test: (item: Item) => boolean): [Item[], Item[]] {

@@ -10,6 +10,8 @@ export type Visit = {
   readonly host: string
   readonly ip: string
   readonly protocol: 'http' | 'https'
+  /** The path and query, as they were sent. */
+  readonly url: string
   readonly ray: string
 }
 
