@@ -199,3 +199,31 @@ export const flagExperimental = defineError(
   (flag: string) =>
     `The compatibility flag ${flag} is experimental and cannot be used in Workers deployed here.`,
 )
+
+// Patterns of routes. Cloudflare has one code for all that is wrong with one.
+
+export const patternOutsideZone = defineError(
+  10022,
+  400,
+  (pattern: string) => `Route pattern must include zone name: ${pattern}`,
+)
+
+export const patternWildcard = defineError(
+  10022,
+  400,
+  (pattern: string) =>
+    `Route pattern may only contain wildcards at the beginning of the hostname and the end of the path: ${pattern}`,
+)
+
+export const patternWithQuery = defineError(
+  10022,
+  400,
+  (pattern: string) => `Route pattern should not have query parameters ${pattern}`,
+)
+
+export const patternUnclear = defineError(
+  10022,
+  400,
+  (pattern: string) =>
+    `Could not understand route pattern ${pattern}, please try a different pattern`,
+)

@@ -41,3 +41,9 @@ export const messageLength = 1_000
 
 /** How deep the bracketed field names of a flattened form may nest. Ours. */
 export const fieldDepth = 16
+
+/** Characters of the pattern of a route. Ours: a URL has no more than 16 KB, and nobody needs that. */
+export const patternLength = 2_048
+
+/** Characters of a host name: RFC 1035 §2.3.4. */
+export const hostLength = 253

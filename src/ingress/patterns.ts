@@ -1,3 +1,4 @@
+import { canonicalUrl } from '#contract/canonical-url.ts'
 import type { RoutePattern, RoutedWorker, ZoneRoutes } from '#contract/snapshot.ts'
 
 // Which Worker a zone gives a request to. developers.cloudflare.com/workers/configuration/routing.
@@ -55,29 +56,4 @@ function bySpecificity(a: RoutePattern, b: RoutePattern): number {
     b.path.length - a.path.length ||
     Number(a.protocol === undefined) - Number(b.protocol === undefined)
   )
-}
-
-/**
- * A path and query as patterns are held against: without dot segments, doubled slashes, and letters
- * in disguise. Otherwise a visitor could walk around a route to what is behind it.
- * developers.cloudflare.com/rules/normalization/how-it-works
- */
-export function canonicalUrl(url: string): string {
-  if (!isOdd.test(url)) return url
-  const [whole = ''] = url.split('#', 1)
-  const query = whole.indexOf('?')
-  const path = query < 0 ? whole : whole.slice(0, query)
-  const plain = path
-    .replaceAll(/%[0-9a-f]{2}/gi, plainOf)
-    .replaceAll('\\', '/')
-    .replaceAll(/\/{2,}/g, '/')
-  return new URL(`http://host${plain}`).pathname + (query < 0 ? '' : whole.slice(query))
-}
-
-const isOdd = /[\\%#]|\/[./]|[^!-~]/
-
-/** The character behind an escape, if it needs none; the escape in capitals if it does. */
-function plainOf(escape: string): string {
-  const char = String.fromCharCode(Number.parseInt(escape.slice(1), 16))
-  return /[A-Za-z0-9._~-]/.test(char) ? char : escape.toUpperCase()
 }
