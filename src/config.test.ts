@@ -10,6 +10,9 @@ suite('configuration', () => {
     assert.deepEqual(readConfig([], {}), {
       dataDirectory: resolve('.bindery'),
       listen: { host: '127.0.0.1', port: 8787 },
+      tlsListen: undefined,
+      tlsCertificates: resolve('.bindery/certificates'),
+      httpsRedirect: false,
       api: { host: '127.0.0.1', port: 8788 },
       domain: 'localhost',
       trustedProxies: [],
@@ -37,6 +40,29 @@ suite('configuration', () => {
       {},
       { trustedProxies: ['10.0.0.0/8', '::1'] },
     ],
+    ['TLS', ['--tls-listen', '[::]:443'], {}, { tlsListen: { host: '::', port: 443 } }],
+    ['no TLS', [], { BINDERY_TLS_LISTEN: '' }, { tlsListen: undefined }],
+    ['certificates beside the data', ['--data', '/d'], {}, { tlsCertificates: '/d/certificates' }],
+    [
+      'certificates of a certbot',
+      [],
+      { BINDERY_TLS_CERTIFICATES: '/etc/letsencrypt/live' },
+      { tlsCertificates: '/etc/letsencrypt/live' },
+    ],
+    ['a flag alone', ['--https-redirect'], {}, { httpsRedirect: true }],
+    ['a variable for it', [], { BINDERY_HTTPS_REDIRECT: '1' }, { httpsRedirect: true }],
+    [
+      'sockets of a supervisor go before addresses',
+      ['--listen', '127.0.0.1:80'],
+      { LISTEN_FDS: '3', LISTEN_PID: String(process.pid), LISTEN_FDNAMES: 'https:http:api' },
+      { listen: { descriptor: 4 }, tlsListen: { descriptor: 3 }, api: { descriptor: 5 } },
+    ],
+    [
+      'sockets that were meant for another process',
+      [],
+      { LISTEN_FDS: '1', LISTEN_PID: '1', LISTEN_FDNAMES: 'http' },
+      { listen: { host: '127.0.0.1', port: 8787 } },
+    ],
     ['home', ['--data', '~/b'], {}, { dataDirectory: resolve(homedir(), 'b') }],
   ]
   for (const [title, args, environment, expected] of good) {
@@ -58,6 +84,16 @@ suite('configuration', () => {
     ['a domain with a slash', ['--domain', 'a/b'], {}, /host name/],
     ['an empty domain', ['--domain', ''], {}, /host name/],
     ['an unknown level', ['--log-level', 'loud'], {}, /debug, info, warn or error/],
+    ['a TLS address without a port', ['--tls-listen', 'localhost'], {}, /--tls-listen must/],
+    ['half a yes', [], { BINDERY_HTTPS_REDIRECT: 'maybe' }, /BINDERY_HTTPS_REDIRECT/],
+    ['a socket without a name', [], { LISTEN_FDS: '1' }, /LISTEN_FDNAMES/],
+    [
+      'a socket of another program',
+      [],
+      { LISTEN_FDS: '1', LISTEN_FDNAMES: 'bindery.socket' },
+      /LISTEN_FDNAMES/,
+    ],
+    ['a name twice', [], { LISTEN_FDS: '2', LISTEN_FDNAMES: 'http:http' }, /LISTEN_FDNAMES/],
     ['no directory', ['--data', ''], {}, /--data/],
   ]
   for (const [title, args, environment, message] of bad) {

@@ -1,19 +1,23 @@
 import { homedir } from 'node:os'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { OperatorError } from '#contract/errors.ts'
-
-/** An address to listen on. */
-export type Address = { readonly host: string; readonly port: number }
+import type { Address, Listening } from '#contract/listening.ts'
 
 /** All that an operator can set. This file is the only reader of flags and environment. */
 export type Config = {
   /** The only state of a server. */
   readonly dataDirectory: string
   /** Where visitors come in. */
-  readonly listen: Address
+  readonly listen: Listening
+  /** Where they come in by TLS; absent: nowhere. */
+  readonly tlsListen: Listening | undefined
+  /** The folder with certificates and their keys. */
+  readonly tlsCertificates: string
+  /** Whether visitors without TLS are sent to where it is. */
+  readonly httpsRedirect: boolean
   /** Where wrangler and the SDKs come in. */
-  readonly api: Address
+  readonly api: Listening
   /** Workers answer at `<worker>.<domain>`. */
   readonly domain: string
   /** Addresses and CIDR blocks whose `X-Forwarded-*` are believed. */
@@ -30,17 +34,30 @@ type Environment = Readonly<Record<string, string | undefined>>
 const flags = {
   data: { type: 'string' },
   listen: { type: 'string' },
+  'tls-listen': { type: 'string' },
+  'tls-certificates': { type: 'string' },
+  'https-redirect': { type: 'boolean' },
   api: { type: 'string' },
   domain: { type: 'string' },
   'trusted-proxies': { type: 'string' },
   'log-level': { type: 'string' },
 } as const
 
+type Flags = {
+  readonly [Name in keyof typeof flags]?:
+    | ((typeof flags)[Name]['type'] extends 'boolean' ? boolean : string)
+    | undefined
+}
+
 /** The flags of `bindery serve`, for `--help`. */
 export const serveHelp = `bindery serve [options]
 
   --data DIR              where everything is kept          BINDERY_DATA             .bindery
   --listen HOST:PORT      where visitors come in            BINDERY_LISTEN           127.0.0.1:8787
+  --tls-listen HOST:PORT  where they come in by TLS         BINDERY_TLS_LISTEN       (nowhere)
+  --tls-certificates DIR  NAME.crt with NAME.key, or as     BINDERY_TLS_CERTIFICATES DATA/certificates
+                          a certbot has them: followed
+  --https-redirect        without TLS, 308 to where it is   BINDERY_HTTPS_REDIRECT   (no)
   --api HOST:PORT         where wrangler and SDKs come in   BINDERY_API              127.0.0.1:8788
   --domain NAME           Workers answer at <worker>.NAME   BINDERY_DOMAIN           localhost
   --trusted-proxies LIST  whose X-Forwarded-* is believed   BINDERY_TRUSTED_PROXIES  (nobody's)
@@ -48,16 +65,31 @@ export const serveHelp = `bindery serve [options]
 
   BINDERY_MASTER_KEY      32 bytes in hex or Base64 that secrets are encrypted under;
                           without it a key is made and kept in DIR/master.key
+  LISTEN_FDS              sockets that systemd has bound, named http, https or api
+                          (FileDescriptorName=), go before the addresses above
 `
 
 /** Reads flags, then environment, then defaults. Throws an `OperatorError` that says what is wrong. */
 export function readConfig(args: readonly string[], environment: Environment): Config {
   const values = readFlags(args)
   const level = values['log-level'] ?? environment['BINDERY_LOG_LEVEL'] ?? 'info'
+  const dataDirectory = readDataDirectory(values.data, environment)
+  const bound = boundSockets(environment)
+  const tlsListen = values['tls-listen'] ?? environment['BINDERY_TLS_LISTEN'] ?? ''
   return {
-    dataDirectory: readDataDirectory(values.data, environment),
-    listen: address('--listen', values.listen ?? environment['BINDERY_LISTEN'] ?? '127.0.0.1:8787'),
-    api: address('--api', values.api ?? environment['BINDERY_API'] ?? '127.0.0.1:8788'),
+    dataDirectory,
+    listen:
+      bound.http ??
+      address('--listen', values.listen ?? environment['BINDERY_LISTEN'] ?? '127.0.0.1:8787'),
+    tlsListen: bound.https ?? (tlsListen === '' ? undefined : address('--tls-listen', tlsListen)),
+    tlsCertificates: resolve(
+      values['tls-certificates'] ??
+        environment['BINDERY_TLS_CERTIFICATES'] ??
+        join(dataDirectory, 'certificates'),
+    ),
+    httpsRedirect: values['https-redirect'] ?? isSet('BINDERY_HTTPS_REDIRECT', environment),
+    api:
+      bound.api ?? address('--api', values.api ?? environment['BINDERY_API'] ?? '127.0.0.1:8788'),
     domain: domain(values.domain ?? environment['BINDERY_DOMAIN'] ?? 'localhost'),
     trustedProxies: list(values['trusted-proxies'] ?? environment['BINDERY_TRUSTED_PROXIES'] ?? ''),
     masterKey: environment['BINDERY_MASTER_KEY'],
@@ -72,7 +104,7 @@ export function readDataDirectory(flag: string | undefined, environment: Environ
   return resolve(path.startsWith('~/') ? `${homedir()}${path.slice(1)}` : path)
 }
 
-function readFlags(args: readonly string[]): { [Name in keyof typeof flags]?: string | undefined } {
+function readFlags(args: readonly string[]): Flags {
   try {
     return parseArgs({ args: [...args], options: flags, strict: true, allowPositionals: false })
       .values
@@ -80,6 +112,39 @@ function readFlags(args: readonly string[]): { [Name in keyof typeof flags]?: st
     const reason = error instanceof Error ? (error.message.split('. ')[0] ?? '') : String(error)
     throw new OperatorError(`${reason}. See bindery serve --help.`, { cause: error })
   }
+}
+
+type Door = 'http' | 'https' | 'api'
+
+const firstDescriptor = 3
+
+/**
+ * Sockets that a supervisor has bound and hands over, each by its name: sd_listen_fds(3). Variables
+ * that are meant for another process are not ours; our own launcher takes `LISTEN_PID` out.
+ */
+function boundSockets(environment: Environment): { readonly [Name in Door]?: Listening } {
+  const { LISTEN_FDS: count, LISTEN_PID: pid, LISTEN_FDNAMES: names = '' } = environment
+  if (count === undefined || (pid !== undefined && pid !== String(process.pid))) return {}
+  const bound: { [Name in Door]?: Listening } = {}
+  const given = names.split(':')
+  for (let index = 0; index < Number(count); index++) {
+    const name = given[index] ?? ''
+    const isDoor = name === 'http' || name === 'https' || name === 'api'
+    if (!isDoor || bound[name]) {
+      throw new OperatorError(
+        `LISTEN_FDNAMES must have http, https or api for each of ${count} sockets, each once (FileDescriptorName= of systemd), but is "${names}".`,
+      )
+    }
+    bound[name] = { descriptor: firstDescriptor + index }
+  }
+  return bound
+}
+
+function isSet(name: string, environment: Environment): boolean {
+  const text = environment[name] ?? ''
+  if (['1', 'true', 'yes'].includes(text)) return true
+  if (['', '0', 'false', 'no'].includes(text)) return false
+  throw new OperatorError(`${name} must be 1 or 0, but is "${text}".`)
 }
 
 function address(flag: string, text: string): Address {

@@ -2,12 +2,13 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createBackplane, capabilityHeader } from '#backplane/server.ts'
 import { bindings } from '#bindings/index.ts'
-import type { Address, Config } from '#config'
+import type { Config } from '#config'
 import type { Grant } from '#contract/backend.ts'
 import type { Binding } from '#contract/binding.ts'
 import { parseEnvironmentFile, printEnvironmentFile } from '#contract/environment-file.ts'
 import { messageOf, OperatorError } from '#contract/errors.ts'
 import type { BlobKey } from '#contract/ids.ts'
+import type { Address, Listening } from '#contract/listening.ts'
 import type { Ports } from '#contract/ports.ts'
 import type { Blob } from '#contract/ports/blob.ts'
 import type { Log } from '#contract/ports/log.ts'
@@ -30,6 +31,8 @@ import { systemRandom } from '#drivers/random/system/driver.ts'
 import { openSqlite } from '#drivers/sql/sqlite/driver.ts'
 import { readMigrations } from '#drivers/sql/sqlite/migrations.ts'
 import { openVault, vaultMigrations } from '#drivers/vault/local/driver.ts'
+import { openCertificates } from '#ingress/certificates.ts'
+import { Front, type TlsFront } from '#ingress/front.ts'
 import { createIngress, type Ingress } from '#ingress/server.ts'
 import { trustIn } from '#ingress/visitor.ts'
 import { workerdPath } from '#runtime/binary.ts'
@@ -90,23 +93,22 @@ export async function startServer(config: Config): Promise<RunningServer> {
   )
   const objectFiles = stack.use(await openObjectFiles({ ...drivers, path: objectsDirectory }))
   await objectFiles.sweep()
-  let visitorPort = config.listen.port
-  const urlOf = (name: string): string =>
-    `http://${name}${visitorPort === 80 ? '' : `:${visitorPort}`}`
+  const front = new Front()
   const control = createControl({
     ...drivers,
     host,
     bindings: served,
     domain: config.domain,
-    urlOf,
+    urlOf: (name) => front.urlOf(name),
     objectFiles,
     publishRoutes: (table) => ingress.publishRoutes(table),
   })
   const { account, token } = await control.prepare(await knownToken(config))
   const api = createApiListener((request) => control.fetch(request))
   stack.defer(() => api.close(0))
-  visitorPort = await listen(ingress, '--listen', config.listen)
-  const apiUrl = `${urlAt({ ...config.api, port: await listen(api, '--api', config.api) })}/client/v4`
+  const plain = await listen((where) => ingress.listen(where), '--listen', config.listen)
+  front.opened({ plain, tls: await openTls({ ...drivers, config, ingress }, stack) })
+  const apiUrl = `${urlAt(await listen((where) => api.listen(where), '--api', config.api))}/client/v4`
   await control.start()
   const admin = {
     CLOUDFLARE_API_BASE_URL: apiUrl,
@@ -117,12 +119,12 @@ export async function startServer(config: Config): Promise<RunningServer> {
   }
   await writePrivateFile(adminPath(config), printEnvironmentFile(admin))
   api.ready()
-  drivers.log.info('ready', { api: apiUrl, visitors: urlOf(config.domain) })
+  drivers.log.info('ready', { api: apiUrl, visitors: front.urlOf(config.domain), ...front.ports })
   const running = stack.move()
   return {
     config,
     apiUrl,
-    visitorUrl: (worker) => urlOf(`${worker}.${config.domain}`),
+    visitorUrl: (worker) => front.urlOf(`${worker}.${config.domain}`),
     stop: () => stopServer({ api, control, ingress, running, log: drivers.log }),
   }
 }
@@ -252,17 +254,42 @@ async function knownToken(config: Config): Promise<string | undefined> {
 
 // ---- listening
 
-async function listen(
-  server: { listen(address: Address): Promise<number> },
-  flag: '--listen' | '--api',
-  address: Address,
-): Promise<number> {
-  try {
-    return await server.listen(address)
-  } catch (cause) {
-    throw new OperatorError(`${urlAt(address)} can't be listened on: ${reasonOf(cause, flag)}`, {
+/** Listens with TLS, if that is wanted. */
+async function openTls(
+  from: {
+    readonly config: Config
+    readonly ingress: Ingress
+    readonly clock: Ports['clock']
+    readonly log: Log
+  },
+  stack: AsyncDisposableStack,
+): Promise<TlsFront | undefined> {
+  const { tlsListen, tlsCertificates: directory, dataDirectory } = from.config
+  if (!tlsListen) return undefined
+  if (directory === join(dataDirectory, 'certificates')) await prepareDirectory(directory)
+  const certificates = await openCertificates({ ...from, directory }).catch((cause: unknown) => {
+    const reason = messageOf(cause)
+    throw new OperatorError(`--tls-certificates: ${directory} can't be read (${reason}).`, {
       cause,
     })
+  })
+  stack.use(certificates)
+  const open = (where: Listening): Promise<Address> => from.ingress.listenTls(where, certificates)
+  return { ...(await listen(open, '--tls-listen', tlsListen)), certificates }
+}
+
+async function listen(
+  open: (where: Listening) => Promise<Address>,
+  flag: string,
+  where: Listening,
+): Promise<Address> {
+  try {
+    const bound = await open(where)
+    // A name goes on being called by its name.
+    return 'descriptor' in where ? bound : { ...where, port: bound.port }
+  } catch (cause) {
+    const what = 'descriptor' in where ? 'The socket of the supervisor' : urlAt(where)
+    throw new OperatorError(`${what} can't be listened on: ${reasonOf(cause, flag)}`, { cause })
   }
 }
 

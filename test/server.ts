@@ -28,6 +28,8 @@ export interface TestServer extends AsyncDisposable {
   readonly environment: Readonly<Record<string, string>>
   readonly apiUrl: string
   readonly visitorPort: number
+  /** Where visitors come in by TLS; 0 if its flags do not say so. */
+  readonly tlsPort: number
   readonly pid: number
   /** All that it has logged since it was made: one JSON object a line, and what is no JSON. */
   readonly log: string
@@ -72,6 +74,9 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     get visitorPort() {
       return process.running.visitorPort
     },
+    get tlsPort() {
+      return process.running.tlsPort
+    },
     get pid() {
       return process.running.child.pid ?? 0
     },
@@ -96,6 +101,7 @@ type Running = {
   readonly environment: Readonly<Record<string, string>>
   readonly apiUrl: string
   readonly visitorPort: number
+  readonly tlsPort: number
 }
 
 /** A line that is no JSON (a stack, a warning) is not the one. */
@@ -103,7 +109,14 @@ const readyLine = z
   .string()
   .startsWith('{"time"')
   .transform((line): unknown => JSON.parse(line))
-  .pipe(z.object({ message: z.literal('ready'), api: z.url(), visitors: z.url() }))
+  .pipe(
+    z.object({
+      message: z.literal('ready'),
+      api: z.url(),
+      httpPort: z.number(),
+      httpsPort: z.number().optional(),
+    }),
+  )
 
 class ServerProcess {
   log = ''
@@ -128,14 +141,14 @@ class ServerProcess {
     assert.ok(!this.isRunning, 'the server is up already')
     const { child, exited } = this.#spawn()
     try {
-      const { api, visitors } = await this.#ready(child)
+      const { api, httpPort, httpsPort } = await this.#ready(child)
       const health = await fetch(new URL('/health', api))
       assert.equal(health.status, 200, await health.text())
       const admin = await readFile(join(this.#dataDirectory, 'admin.env'), 'utf8')
       const environment = z.record(z.string(), z.string()).parse(parseEnv(admin))
       assert.equal(environment['CLOUDFLARE_API_BASE_URL'], api)
-      const visitorPort = Number(new URL(visitors).port)
-      this.#running = { child, exited, environment, apiUrl: api, visitorPort }
+      const ports = { visitorPort: httpPort, tlsPort: httpsPort ?? 0 }
+      this.#running = { child, exited, environment, apiUrl: api, ...ports }
     } catch (error) {
       child.kill('SIGKILL')
       await exited

@@ -1,10 +1,11 @@
 import { createServer, type Server } from 'node:http'
 import { getRequestListener } from '@hono/node-server'
+import type { Address, Listening } from '#contract/listening.ts'
 
 /** The listener of the REST API. Owned by `main.ts`. */
 export interface ApiListener {
-  /** Listens; resolves with the port, rejects with Node's error if it can't. */
-  listen(address: { readonly host: string; readonly port: number }): Promise<number>
+  /** Listens; resolves with what it is bound to, rejects with Node's error if it can't. */
+  listen(where: Listening): Promise<Address>
   /** From now on `GET /health` answers 200, and 503 before. */
   ready(): void
   /** Stops listening and lets what is in flight finish, for so long. */
@@ -22,7 +23,7 @@ export function createApiListener(fetch: (request: Request) => Promise<Response>
     (incoming, outgoing) => void listener(incoming, outgoing),
   )
   return {
-    listen: (address) => listen(server, address),
+    listen: (where) => listen(server, where),
     ready: () => {
       isReady = true
     },
@@ -38,16 +39,15 @@ function health(isReady: boolean): Response {
   return Response.json({ status }, { status: isReady ? 200 : 503 })
 }
 
-function listen(
-  server: Server,
-  address: { readonly host: string; readonly port: number },
-): Promise<number> {
+function listen(server: Server, where: Listening): Promise<Address> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
-    server.listen(address.port, address.host, () => {
+    server.listen('descriptor' in where ? { fd: where.descriptor } : { ...where }, () => {
       server.off('error', reject)
       const bound = server.address()
-      resolve(typeof bound === 'object' && bound !== null ? bound.port : address.port)
+      if (typeof bound === 'object' && bound !== null) {
+        resolve({ host: bound.address, port: bound.port })
+      } else reject(new Error(`a socket of TCP is needed, and this is bound to ${bound}`))
     })
   })
 }

@@ -1,6 +1,6 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Dispatcher, Pool } from 'undici'
 import type { Target } from '#contract/snapshot.ts'
+import type { VisitorRequest, VisitorResponse } from './exchange.ts'
 import { connectionsPerTarget, idleConnectionMs, responseHeadMs } from './limits.ts'
 
 /** How an attempt to have a request answered by a target ended. */
@@ -35,7 +35,7 @@ export class Upstream {
   }
 
   /** Sends one request and streams what comes back, both with backpressure. */
-  forward(request: IncomingMessage, response: ServerResponse, headers: string[]): Promise<Outcome> {
+  forward(request: VisitorRequest, response: VisitorResponse, headers: string[]): Promise<Outcome> {
     return new Promise((resolve) => {
       const relay = new Relay(response, resolve)
       this.#pool.dispatch(
@@ -57,13 +57,13 @@ export class Upstream {
 
 /** Passes one response on, as undici hands it over piece by piece. */
 class Relay implements Dispatcher.DispatchHandler {
-  readonly #response: ServerResponse
+  readonly #response: VisitorResponse
   readonly #resolve: (outcome: Outcome) => void
   #sent = false
   #threw = false
   #controller: Dispatcher.DispatchController | undefined
 
-  constructor(response: ServerResponse, resolve: (outcome: Outcome) => void) {
+  constructor(response: VisitorResponse, resolve: (outcome: Outcome) => void) {
     this.#response = response
     this.#resolve = resolve
   }
@@ -119,11 +119,11 @@ class Relay implements Dispatcher.DispatchHandler {
   }
 }
 
-function methodOf(request: IncomingMessage): Dispatcher.HttpMethod {
+function methodOf(request: VisitorRequest): Dispatcher.HttpMethod {
   return request.method ?? 'GET'
 }
 
-export function hasBody(request: IncomingMessage): boolean {
+export function hasBody(request: VisitorRequest): boolean {
   const { headers } = request
   if (headers['transfer-encoding'] !== undefined) return true
   const length = headers['content-length']

@@ -33,3 +33,46 @@ export const rememberedHosts = 10_000
 
 /** Characters of a header that says which versions a request is for: of a longer one, nothing is read. */
 export const overridesLength = 8_192
+
+/** How long a visitor's connection may be idle. developers.cloudflare.com/fundamentals/reference/connection-limits: longer. */
+export const keepAliveMs = 75_000
+
+/** How long the head of a request may take to arrive, and a TLS handshake. */
+export const requestHeadMs = 60_000
+export const handshakeMs = 10_000
+
+/** Connections that may wait to be accepted: what Linux allows at most by default (somaxconn). */
+export const backlog = 4_096
+
+/**
+ * How long a connection that is idle when the server stops is kept: its visitor may just have sent
+ * a request, which is answered rather than met with a reset.
+ */
+export const farewellMs = 1_000
+
+/**
+ * HTTP/2. Streams of one connection at once: RFC 9113 §6.5.2 asks for 100 at least. The others bound
+ * what one connection can cost: resets in a burst and per second (CVE-2023-44487), frames that make
+ * no sense, pings, settings, and memory in MB.
+ */
+export const http2Limits = {
+  settings: { maxConcurrentStreams: 128, maxHeaderListSize: headerBytes, enablePush: false },
+  maxSessionInvalidFrames: 100,
+  maxSessionRejectedStreams: 100,
+  maxOutstandingPings: 10,
+  maxSettings: 32,
+  maxSessionMemory: 10,
+  streamResetBurst: 500,
+  streamResetRate: 50,
+  strictSingleValueFields: false,
+} as const
+
+/** The highest id of a stream that a visitor can open (RFC 9113 §5.1.1). */
+export const shutdownStreamId = 2 ** 31 - 1
+
+/** How often the folder of certificates is looked at, and how long after a change there. */
+export const certificatePollMs = 5_000
+export const certificateSettleMs = 100
+
+/** Certificates of one server: each costs memory, and a look at its files every few seconds. */
+export const mostCertificates = 10_000

@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import type { VisitorResponse } from './exchange.ts'
 
 /** A page of ours in place of a Worker's response. */
 export type ErrorPage = {
@@ -40,21 +40,22 @@ export const pages = {
 } as const satisfies Record<string, ErrorPage>
 
 /** Sends a page, unless a response has already begun: then the connection is cut, as it must be. */
-export function sendPage(response: ServerResponse, page: ErrorPage, ray: string): void {
+export function sendPage(response: VisitorResponse, page: ErrorPage, ray: string): void {
   if (response.headersSent) {
     response.destroy()
     return
   }
   const html = render(page, ray)
-  response.writeHead(page.status, {
-    'content-type': 'text/html; charset=UTF-8',
-    'content-length': Buffer.byteLength(html),
-    'cache-control': 'private, no-store',
-    'referrer-policy': 'same-origin',
-    'x-frame-options': 'SAMEORIGIN',
-    'cf-ray': ray,
-    ...(page.status === 502 && { 'retry-after': '1' }),
-  })
+  const headers: Readonly<Record<string, string>> = {
+    'Content-Type': 'text/html; charset=UTF-8',
+    'Content-Length': String(Buffer.byteLength(html)),
+    'Cache-Control': 'private, no-store',
+    'Referrer-Policy': 'same-origin',
+    'X-Frame-Options': 'SAMEORIGIN',
+    'CF-Ray': ray,
+    ...(page.status === 502 && { 'Retry-After': '1' }),
+  }
+  response.writeHead(page.status, Object.entries(headers).flat())
   response.end(response.req.method === 'HEAD' ? undefined : html)
 }
 

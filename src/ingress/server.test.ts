@@ -85,7 +85,7 @@ async function makeIngress(proxies: readonly string[]): Promise<void> {
   ingress = createIngress({ trust: trustIn(proxies), random, log: silent, waker })
   ingress.publishRoutes({ hosts: new Map([['w.localhost', { account, worker }]]) })
   publish(target())
-  port = await ingress.listen({ host: '127.0.0.1', port: 0 })
+  ;({ port } = await ingress.listen({ host: '127.0.0.1', port: 0 }))
 }
 
 type Answer = {

@@ -1,16 +1,20 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
+import type { Address, Listening } from '#contract/listening.ts'
 import type { Log } from '#contract/ports/log.ts'
 import type { Random } from '#contract/ports/random.ts'
 import type { IngressPort, RouteTable, Target, WakePort } from '#contract/snapshot.ts'
+import type { Certificates } from './certificates.ts'
+import { Doors } from './doors.ts'
+import type { VisitorRequest, VisitorResponse } from './exchange.ts'
 import { hasBody, Upstream } from './forward.ts'
 import { InFlight } from './in-flight.ts'
-import { headerBytes, holdWaitMs, restartWaitMs, urlBytes, wakeWaitMs } from './limits.ts'
+import { holdWaitMs, restartWaitMs, urlBytes, wakeWaitMs } from './limits.ts'
 import { type ErrorPage, pages, sendPage } from './pages.ts'
 import { pick } from './split.ts'
 import { isAsleep, isHeld, type Site, Table } from './table.ts'
 import { colo, forwardedHeaders, hostOf, originOf, type Trust, type Visit } from './visitor.ts'
-import { type Joined, joinWebSocket, part, type Upgrade, wantsWebSocket } from './websocket.ts'
+import { type Joined, joinWebSocket, part, type Upgrade } from './websocket.ts'
 
 export type IngressOptions = {
   readonly trust: Trust
@@ -23,9 +27,11 @@ export type IngressOptions = {
 /** The public listener: a visitor's request finds its Worker's process. Owned by `main.ts`. */
 export interface Ingress extends IngressPort, AsyncDisposable {
   publishRoutes(table: RouteTable): void
-  /** Listens; resolves with the port, rejects with Node's error if it can't. */
-  listen(address: { readonly host: string; readonly port: number }): Promise<number>
-  /** Stops listening, closes WebSockets, and lets what else is in flight finish, for so long. */
+  /** Listens; resolves with what it is bound to, rejects with Node's error if it can't. */
+  listen(where: Listening): Promise<Address>
+  /** The same for visitors that come by TLS. */
+  listenTls(where: Listening, certificates: Certificates): Promise<Address>
+  /** Accepts nobody, closes WebSockets, and lets what else is in flight finish, for so long. */
   close(deadlineMs: number): Promise<void>
 }
 
@@ -41,36 +47,25 @@ class IngressServer implements Ingress {
   readonly #table = new Table()
   readonly #inFlight = new InFlight()
   readonly #upstreams = new Map<string, Upstream>()
-  readonly #server: Server
+  readonly #doors: Doors
   /** Connections that were to become WebSockets: the server does not count them among its own. */
   readonly #upgrades = new Set<Duplex>()
   #rays = ''
 
   constructor(options: IngressOptions) {
     this.#options = options
-    this.#server = createServer(
-      {
-        maxHeaderSize: headerBytes,
-        keepAliveTimeout: 75_000,
-        headersTimeout: 60_000,
-        requestTimeout: 0,
-        shouldUpgradeCallback: wantsWebSocket,
-      },
-      (request, response) => void this.#answer(request, response),
-    )
-    this.#server.on('upgrade', (request, socket, head) => void this.#join(request, socket, head))
-    this.#server.on('clientError', refuseMalformed)
+    this.#doors = new Doors({
+      answer: (request, response) => void this.#answer(request, response),
+      join: (request, socket, head) => void this.#join(request, socket, head),
+    })
   }
 
-  listen(address: { readonly host: string; readonly port: number }): Promise<number> {
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen(address.port, address.host, 4096, () => {
-        this.#server.off('error', reject)
-        const bound = this.#server.address()
-        resolve(typeof bound === 'object' && bound !== null ? bound.port : address.port)
-      })
-    })
+  listen(where: Listening): Promise<Address> {
+    return this.#doors.open(where)
+  }
+
+  listenTls(where: Listening, certificates: Certificates): Promise<Address> {
+    return this.#doors.openTls(where, certificates)
   }
 
   publishRoutes(table: RouteTable): void {
@@ -106,12 +101,13 @@ class IngressServer implements Ingress {
   }
 
   async close(deadlineMs: number): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
-    this.#server.closeIdleConnections()
+    const closed = this.#doors.close(deadlineMs)
     await this.#inFlight.drainAll(deadlineMs)
-    this.#server.closeAllConnections()
     for (const socket of this.#upgrades) part(socket)
     await closed
+    // Those that came while the others went.
+    await this.#inFlight.drainAll(0)
+    await this.#parted()
     for (const upstream of this.#upstreams.values()) upstream.close()
     this.#upstreams.clear()
   }
@@ -120,7 +116,14 @@ class IngressServer implements Ingress {
     await this.close(0)
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  /** Resolves when nobody is left who was told to go: each has its time for that. */
+  async #parted(): Promise<void> {
+    await Promise.all(
+      [...this.#upgrades].map((socket) => new Promise((resolve) => socket.once('close', resolve))),
+    )
+  }
+
+  async #answer(request: VisitorRequest, response: VisitorResponse): Promise<void> {
     const ray = this.#ray()
     const page = await this.#tryTargets(request, response, ray).catch((error: unknown) => {
       this.#options.log.error('ingress failed', { ray, error: String(error) })
@@ -131,8 +134,8 @@ class IngressServer implements Ingress {
 
   /** Has the request answered, or says which page to send instead. */
   async #tryTargets(
-    request: IncomingMessage,
-    response: ServerResponse,
+    request: VisitorRequest,
+    response: VisitorResponse,
     ray: string,
   ): Promise<ErrorPage | undefined> {
     const visit = this.#visit(request, ray)
@@ -161,8 +164,8 @@ class IngressServer implements Ingress {
   }
 
   async #once(
-    request: IncomingMessage,
-    response: ServerResponse,
+    request: VisitorRequest,
+    response: VisitorResponse,
     to: { readonly visit: Visit; readonly target: Target },
   ): Promise<Awaited<ReturnType<Upstream['forward']>>> {
     const { visit, target } = to
@@ -219,7 +222,7 @@ class IngressServer implements Ingress {
     }
   }
 
-  #pick(site: Site, { headers }: IncomingMessage): Target | undefined {
+  #pick(site: Site, { headers }: VisitorRequest): Target | undefined {
     return pick(site, {
       header: (name) => headers[name]?.toString(),
       chance: Math.random,
@@ -235,7 +238,7 @@ class IngressServer implements Ingress {
   }
 
   /** Checks a request before anything is looked up for it. */
-  #visit(request: IncomingMessage, ray: string): Visit | ErrorPage {
+  #visit(request: VisitorRequest, ray: string): Visit | ErrorPage {
     const url = request.url ?? ''
     if (url.length > urlBytes) return pages.urlTooLong
     if (!url.startsWith('/')) return pages.badTarget
@@ -263,7 +266,7 @@ class IngressServer implements Ingress {
 
 const repeatable: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
-function isRepeatable(request: IncomingMessage): boolean {
+function isRepeatable(request: VisitorRequest): boolean {
   return repeatable.has(request.method ?? '') && !hasBody(request)
 }
 
@@ -278,11 +281,4 @@ function refuseUpgrade(socket: Duplex, page: ErrorPage): void {
     `HTTP/1.1 ${page.status} ${page.title}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
   )
   part(socket)
-}
-
-function refuseMalformed(error: Error & { code?: string }, socket: Duplex): void {
-  if (socket.destroyed || !socket.writable) return
-  const status =
-    error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request'
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
 }

@@ -1,6 +1,7 @@
-import type { IncomingMessage } from 'node:http'
 import { BlockList, isIP, isIPv6 } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import type { Target } from '#contract/snapshot.ts'
+import type { VisitorRequest } from './exchange.ts'
 
 /** A visitor's request after the checks that come before any routing. */
 export type Visit = {
@@ -39,7 +40,7 @@ const hostPattern =
   /^([a-z0-9_](?:[a-z0-9._-]{0,252}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\])\.?(?::\d{1,5})?$/i
 
 /** The host of a request, or `undefined` if there is not exactly one that is well formed. */
-export function hostOf(request: IncomingMessage): { hostname: string; host: string } | undefined {
+export function hostOf(request: VisitorRequest): { hostname: string; host: string } | undefined {
   const { rawHeaders } = request
   let host: string | undefined
   for (let index = 0; index < rawHeaders.length; index += 2) {
@@ -56,11 +57,11 @@ export function hostOf(request: IncomingMessage): { hostname: string; host: stri
 
 /** The visitor's address and protocol: the connection's, or what a trusted proxy says. */
 export function originOf(
-  request: IncomingMessage,
+  request: VisitorRequest,
   trust: Trust,
 ): { ip: string; protocol: 'http' | 'https' } {
   const peer = plainAddress(request.socket.remoteAddress ?? '')
-  const encrypted = 'encrypted' in request.socket
+  const encrypted = request.socket instanceof TLSSocket
   const own = { ip: peer, protocol: encrypted ? ('https' as const) : ('http' as const) }
   if (!trust(peer)) return own
   const hops = [request.headers['x-forwarded-for'] ?? []].flat().join(',').split(',')
@@ -98,7 +99,7 @@ const dropped: ReadonlySet<string> = new Set([
 const droppedPrefixes: readonly string[] = ['cf-', 'x-forwarded-', 'x-bindery-']
 
 /** The headers a Worker sees, as a flat list of names and values: the visitor's, cleaned, and ours. */
-export function forwardedHeaders(request: IncomingMessage, visit: Visit, target: Target): string[] {
+export function forwardedHeaders(request: VisitorRequest, visit: Visit, target: Target): string[] {
   const { rawHeaders } = request
   const named = connectionNamed(request.headers.connection)
   const headers: string[] = ['Host', visit.host]
@@ -145,9 +146,10 @@ function connectionNamed(value: string | undefined): ReadonlySet<string> | undef
  * `request.cf`, as JSON. What a single machine knows is in it; what takes a map of the Internet
  * (country, network, bot score) is not, rather than made up.
  */
-function cfOf(request: IncomingMessage): string {
+function cfOf(request: VisitorRequest): string {
   const encoding = [request.headers['accept-encoding'] ?? ''].flat().join(', ')
-  const key = `${request.httpVersion} ${encoding}`
+  const { tlsVersion, tlsCipher } = encryptionOf(request.socket)
+  const key = `${request.httpVersion} ${tlsVersion} ${tlsCipher} ${encoding}`
   const known = cfBlobs.get(key)
   if (known !== undefined) return known
   const made = asciiJson({
@@ -156,11 +158,36 @@ function cfOf(request: IncomingMessage): string {
     requestPriority: '',
     clientAcceptEncoding: encoding,
     edgeRequestKeepAliveStatus: 1,
-    tlsVersion: '',
-    tlsCipher: '',
+    tlsVersion,
+    tlsCipher,
   })
   if (cfBlobs.size < mostCfBlobs) cfBlobs.set(key, made)
   return made
+}
+
+type Encryption = { readonly tlsVersion: string; readonly tlsCipher: string }
+
+const none: Encryption = { tlsVersion: '', tlsCipher: '' }
+const encryptions = new WeakMap<object, Encryption>()
+
+/** The words of `request.cf`: those of BoringSSL, which has names of its own for what TLS 1.3 has. */
+function encryptionOf(socket: object): Encryption {
+  if (!(socket instanceof TLSSocket)) return none
+  const known = encryptions.get(socket)
+  if (known) return known
+  const cipher = socket.getCipher()?.name ?? ''
+  const made = {
+    tlsVersion: socket.getProtocol() ?? '',
+    tlsCipher: aeadNames[cipher] ?? cipher,
+  }
+  encryptions.set(socket, made)
+  return made
+}
+
+const aeadNames: Readonly<Record<string, string>> = {
+  TLS_AES_128_GCM_SHA256: 'AEAD-AES128-GCM-SHA256',
+  TLS_AES_256_GCM_SHA384: 'AEAD-AES256-GCM-SHA384',
+  TLS_CHACHA20_POLY1305_SHA256: 'AEAD-CHACHA20-POLY1305-SHA256',
 }
 
 /** Visitors send few different ones: a browser's are all the same. */

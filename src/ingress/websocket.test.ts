@@ -93,7 +93,7 @@ suite('WebSockets through ingress', () => {
     ingress = createIngress({ trust: trustIn([]), random: systemRandom, log: silent })
     ingress.publishRoutes({ hosts: new Map([['w.localhost', { account, worker }]]) })
     publish()
-    port = await ingress.listen({ host: '127.0.0.1', port: 0 })
+    ;({ port } = await ingress.listen({ host: '127.0.0.1', port: 0 }))
   })
   after(async () => {
     await ingress.close(1_000)
@@ -119,7 +119,7 @@ suite('WebSockets through ingress', () => {
 
   test('what was refused as a WebSocket does not hold up a stop', { timeout: 10_000 }, async () => {
     const own = createIngress({ trust: trustIn([]), random: systemRandom, log: silent })
-    const at = await own.listen({ host: '127.0.0.1', port: 0 })
+    const { port: at } = await own.listen({ host: '127.0.0.1', port: 0 })
     using visitor = await halfOpen('/ws', at)
     await once(visitor.socket.resume(), 'end')
     const startedAt = performance.now()

@@ -142,7 +142,7 @@ async function startRooms() {
     log,
     calls,
     live,
-    port: await ingress.listen({ host: '127.0.0.1', port: 0 }),
+    port: (await ingress.listen({ host: '127.0.0.1', port: 0 })).port,
     ports: { backplane, ingress, log: recorder(log) },
     route(cells: readonly (readonly WorkerPlan[])[]): CellPlan[] {
       const names = cells.flat().map(({ worker }) => worker)

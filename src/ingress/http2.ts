@@ -1,0 +1,227 @@
+import {
+  constants,
+  createServer,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2'
+import { Readable } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
+import type { VisitorRequest, VisitorResponse } from './exchange.ts'
+import { http2Limits, keepAliveMs, shutdownStreamId } from './limits.ts'
+
+type Answer = (request: VisitorRequest, response: VisitorResponse) => void
+
+/** HTTP/2 on connections that somebody else accepts. */
+export class Http2 {
+  readonly #server = createServer(http2Limits)
+  readonly #sessions = new Set<ServerHttp2Session>()
+  #isLeaving = false
+
+  constructor(answer: Answer) {
+    // What goes wrong with one session or stream ends that one: there is nobody to tell.
+    this.#server.on('sessionError', () => undefined)
+    this.#server.on('session', (session) => this.#greet(session))
+    this.#server.on('stream', (stream, headers, ...[, raw]: [number, string[]]) => {
+      stream.on('error', () => undefined)
+      const request = new StreamRequest(stream, headers, raw)
+      answer(request, new StreamResponse(stream, request))
+    })
+  }
+
+  get sessions(): number {
+    return this.#sessions.size
+  }
+
+  /** Serves a connection whose handshake has agreed on HTTP/2. */
+  take(socket: TLSSocket): void {
+    this.#server.once('session', (session: ServerHttp2Session) => sockets.set(session, socket))
+    this.#server.emit('connection', socket)
+  }
+
+  /** Tells visitors to go elsewhere with what they want next: what they have asked is answered. */
+  leave(): void {
+    this.#isLeaving = true
+    for (const session of this.#sessions) announceEnd(session)
+  }
+
+  /** Takes no more requests; a connection ends with the last response on it. */
+  end(): void {
+    for (const session of this.#sessions) session.close()
+  }
+
+  cut(): void {
+    for (const session of this.#sessions) session.destroy()
+  }
+
+  #greet(session: ServerHttp2Session): void {
+    this.#sessions.add(session)
+    session.once('close', () => this.#sessions.delete(session))
+    // Nothing was said for a while: what is still open may go on, and then it ends.
+    session.setTimeout(keepAliveMs, () => session.close())
+    if (this.#isLeaving) announceEnd(session)
+  }
+}
+
+/** The connection of each session: what a session gives out in its place can't be told apart. */
+const sockets = new WeakMap<object, TLSSocket>()
+
+/** RFC 9113 §6.8: the last stream is named as high as can be, so that none on its way is refused. */
+function announceEnd(session: ServerHttp2Session): void {
+  if (!session.closed && !session.destroyed) {
+    session.goaway(constants.NGHTTP2_NO_ERROR, shutdownStreamId)
+  }
+}
+
+/** A stream's request, with the headers that HTTP/1 would have had. */
+class StreamRequest extends Readable implements VisitorRequest {
+  readonly method: string | undefined
+  readonly url: string | undefined
+  readonly httpVersion = '2'
+  readonly headers: IncomingHttpHeaders
+  readonly rawHeaders: readonly string[]
+  readonly socket: VisitorRequest['socket']
+  readonly #stream: ServerHttp2Stream
+
+  constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, raw: readonly string[]) {
+    super({ emitClose: true })
+    this.#stream = stream
+    this.method = headers[':method']
+    this.url = headers[':path']
+    this.rawHeaders = plainHeaders(raw)
+    // Says in the language of HTTP/1 that there is a body of unknown length. It is of one connection,
+    // so it is not among the headers that are sent on.
+    const chunks = !stream.endAfterHeaders && headers['content-length'] === undefined
+    this.headers = chunks ? { ...headers, 'transfer-encoding': 'chunked' } : headers
+    this.socket = (stream.session && sockets.get(stream.session)) ?? {}
+    if (stream.endAfterHeaders) this.push(null)
+    else this.#follow()
+  }
+
+  override _read(): void {
+    this.#stream.resume()
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    // Whoever reads may have had enough; the response goes on.
+    this.#stream.resume()
+    done(error)
+  }
+
+  #follow(): void {
+    const stream = this.#stream
+    stream.pause()
+    stream.on('data', (chunk: Buffer) => {
+      if (!this.destroyed && !this.push(chunk)) stream.pause()
+    })
+    let isWhole = false
+    stream.once('end', () => {
+      // A stream that was reset ends as well.
+      isWhole = !stream.aborted
+      if (isWhole && !this.destroyed) this.push(null)
+    })
+    stream.once('close', () => {
+      if (!isWhole && !this.destroyed) this.destroy(new Error('the visitor left'))
+    })
+    this.on('error', () => undefined)
+  }
+}
+
+/**
+ * Without the pseudo headers, but with the one `host` that `:authority` stands for. A `host` that says
+ * something else stays beside it: two are refused. A cookie may come in crumbs (RFC 9113 §8.2.3).
+ */
+function plainHeaders(raw: readonly string[]): readonly string[] {
+  const plain: string[] = []
+  const crumbs: string[] = []
+  let authority: string | undefined
+  for (let index = 0; index + 1 < raw.length; index += 2) {
+    const name = raw[index] ?? ''
+    const value = raw[index + 1] ?? ''
+    if (name === ':authority') authority = value
+    else if (name === 'cookie') crumbs.push(value)
+    else if (!name.startsWith(':')) plain.push(name, value)
+  }
+  if (crumbs.length > 0) plain.push('cookie', crumbs.join('; '))
+  if (authority === undefined) return plain
+  const only: string[] = ['host', authority]
+  for (let index = 0; index < plain.length; index += 2) {
+    const name = plain[index] ?? ''
+    const value = plain[index + 1] ?? ''
+    if (name !== 'host' || value.toLowerCase() !== authority.toLowerCase()) only.push(name, value)
+  }
+  return only
+}
+
+/** A stream's response. */
+class StreamResponse implements VisitorResponse {
+  readonly req: Pick<VisitorRequest, 'method'>
+  readonly #stream: ServerHttp2Stream
+
+  constructor(stream: ServerHttp2Stream, request: VisitorRequest) {
+    this.req = request
+    this.#stream = stream
+    // The visitor need not send the rest of what nobody reads any more.
+    stream.once('finish', () => {
+      if (!stream.readableEnded) setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR))
+    })
+  }
+
+  get headersSent(): boolean {
+    return this.#stream.headersSent
+  }
+
+  get destroyed(): boolean {
+    return this.#stream.destroyed || this.#stream.closed
+  }
+
+  get writableFinished(): boolean {
+    return this.#stream.writableFinished
+  }
+
+  writeHead(status: number, headers: readonly string[]): void {
+    if (this.destroyed) return
+    const raw: string[] = [':status', String(status)]
+    for (let index = 0; index + 1 < headers.length; index += 2) {
+      const name = (headers[index] ?? '').toLowerCase()
+      if (!ofConnections.has(name)) raw.push(name, headers[index + 1] ?? '')
+    }
+    this.#stream.respond(raw)
+  }
+
+  write(chunk: Uint8Array): boolean {
+    return this.#isOver || this.#stream.write(chunk)
+  }
+
+  end(chunk?: string): void {
+    if (!this.#isOver) this.#stream.end(chunk)
+  }
+
+  destroy(): void {
+    this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+  }
+
+  once(event: 'close' | 'drain', listener: () => void): void {
+    this.#stream.once(event, listener)
+  }
+
+  off(event: 'close', listener: () => void): void {
+    this.#stream.off(event, listener)
+  }
+
+  /** The head alone ends the response to a HEAD, and some by their status. */
+  get #isOver(): boolean {
+    return this.#stream.writableEnded || this.destroyed
+  }
+}
+
+/** What HTTP/2 has no headers for (RFC 9113 §8.2.2), whatever a Worker says. */
+const ofConnections: ReadonlySet<string> = new Set([
+  'connection',
+  'http2-settings',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+])
