@@ -16,11 +16,6 @@ const differences: readonly {
     reason: 'there are no pipelines of deployments here, and nobody reads it',
   },
   {
-    call: /^GET .*\/workers\/workers\/[^/]+$/,
-    path: 'result.subdomain.preview_url_suffix',
-    reason: 'versions have no URL of their own: has_preview is false, and without it nobody asks',
-  },
-  {
     call: /^PATCH .*\/secrets-bulk$/,
     path: 'result',
     reason: 'the names of what was set are told, as the documentation has it',

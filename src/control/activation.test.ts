@@ -9,8 +9,10 @@ import { account, otherAccount } from '#test/backend.ts'
 import { Activation } from './activation.ts'
 import { ClassStore } from './class-store.ts'
 import { deploymentOf, key, openStore, versionOf, workerOf } from './fixture.ts'
+import { Publication } from './publication.ts'
 import { Registry } from './registry.ts'
 import type { WorkerKey } from './worker-store.ts'
+import { ZoneStore } from './zone-store.ts'
 
 const two: WorkerKey = { account, worker: workerName.parse('two') }
 const elsewhere: WorkerKey = { account: otherAccount, worker: workerName.parse('one') }
@@ -68,17 +70,23 @@ async function openActivation() {
   }
   const registry = new Registry([{ binding: plainText, live }], all.ports.blob)
   let table: RouteTable = { hosts: new Map() }
+  const publication = new Publication({
+    workers: all.store,
+    identities: all.identities,
+    zones: new ZoneStore(all.ports.sql),
+    publishRoutes: (next) => {
+      table = next
+      events.push('publish')
+    },
+    domain: 'example.com',
+  })
   const activation = new Activation({
     workers: all.store,
     identities: all.identities,
     registry,
     classStore: new ClassStore(all.ports.sql),
     host: recordingHost(events, failures),
-    publishRoutes: (next) => {
-      table = next
-      events.push('publish')
-    },
-    domain: 'example.com',
+    publication,
     log: recordingLog(events),
   })
   const owned = stack.move()
@@ -88,6 +96,7 @@ async function openActivation() {
   })
   return {
     activation,
+    publication,
     events,
     failures,
     broken,
@@ -224,9 +233,9 @@ suite('a start', () => {
 suite('routes', () => {
   test('are published for however many at once, and none of them too early', async () => {
     await using all = await openActivation()
-    const published = Array.from({ length: 300 }, () => all.activation.publish())
+    const published = Array.from({ length: 300 }, () => all.publication.publish())
     await all.put(key, 1)
-    await Promise.all([...published, all.activation.publish()])
+    await Promise.all([...published, all.publication.publish()])
     assert.ok(all.table().includes('one.example.com'))
     assert.ok(all.events.filter((event) => event === 'publish').length <= 3)
   })
@@ -237,7 +246,7 @@ suite('routes', () => {
     await deploy(all, elsewhere, 1)
     const hosts = ['one.a.example.com', 'one.b.example.com', 'one.example.com']
     assert.deepEqual(all.table(), hosts)
-    assert.equal(await all.activation.hostOf(key), 'one.example.com')
-    assert.equal(await all.activation.hostOf(elsewhere), 'one.b.example.com')
+    assert.equal(await all.publication.hostOf(key), 'one.example.com')
+    assert.equal(await all.publication.hostOf(elsewhere), 'one.b.example.com')
   })
 })

@@ -1,13 +1,15 @@
-import type { CellHost, ObjectNamespace, WorkerPlan } from '#contract/cell.ts'
+import type { CellHost, CellPlan, ObjectNamespace, WorkerPlan } from '#contract/cell.ts'
 import { messageOf } from '#contract/errors.ts'
 import type { AccountId, WorkerName } from '#contract/ids.ts'
 import type { Log } from '#contract/ports/log.ts'
-import type { RoutedWorker, RouteTable } from '#contract/snapshot.ts'
-import { planCells } from '#deploy/cells.ts'
+import type { RoutedWorker } from '#contract/snapshot.ts'
+import { planCells, planPreview } from '#deploy/cells.ts'
 import type { ClassChange, ClassStore } from './class-store.ts'
 import { activationFailed } from './errors.ts'
 import type { IdentityStore } from './identity-store.ts'
-import type { Account, Share } from './records.ts'
+import { isPreviewable } from './previews.ts'
+import type { Publication } from './publication.ts'
+import type { Share } from './records.ts'
 import type { Registry } from './registry.ts'
 import { Turns } from './turns.ts'
 import type { WorkerKey, WorkerStore } from './worker-store.ts'
@@ -18,8 +20,7 @@ export type ActivationOptions = {
   readonly registry: Registry
   readonly classStore: ClassStore
   readonly host: CellHost
-  readonly publishRoutes: (table: RouteTable) => void
-  readonly domain: string
+  readonly publication: Publication
   readonly log: Log
 }
 
@@ -39,8 +40,6 @@ export class Activation {
   readonly #plans = new Map<string, WorkerPlan>()
   /** Versions that could not be planned at the start: they must not hold up the others. */
   readonly #leftOut = new Set<string>()
-  /** The next publication, which has not begun. */
-  #publication: Promise<void> | undefined
 
   constructor(options: ActivationOptions) {
     this.#options = options
@@ -76,7 +75,7 @@ export class Activation {
       }
       for (const { version } of replacement.plans) this.#leftOut.delete(version.id)
     })
-    await this.publish()
+    await this.#options.publication.publish()
   }
 
   /** The plans of a deployment's versions, each with its share. */
@@ -99,43 +98,25 @@ export class Activation {
    * that can't be planned (a secret that does not open) is left out, and logged.
    */
   async start(): Promise<void> {
-    for await (const accounts of this.#accounts()) {
+    for await (const accounts of this.#options.identities.allAccounts(accountsAtOnce)) {
       await Promise.all(
         accounts.map(({ id }) => this.#turns.take(id, () => this.#startAccount(id))),
       )
     }
   }
 
-  /**
-   * Publishes which host belongs to which Worker. Whoever asks for it before it has begun is served
-   * by the same publication: nobody's change, which is stored by then, is turned away here.
-   */
-  publish(): Promise<void> {
-    this.#publication ??= this.#turns.take('routes', async () => {
-      this.#publication = undefined
-      const { workers, publishRoutes } = this.#options
-      const hosts = new Map<string, RoutedWorker>()
-      const accounts = await this.#accountHosts()
-      for (const { account, worker } of await workers.routed()) {
-        for (const host of accounts.get(account) ?? []) {
-          hosts.set(`${worker}.${host}`, { account, worker })
-        }
-      }
-      publishRoutes({ hosts })
-    })
-    return this.#publication
+  /** The one cell that shows visitors a preview; `undefined` if there is no such version. */
+  async planPreview({ account, worker, version: id }: RoutedWorker): Promise<CellPlan | undefined> {
+    const { workers, registry } = this.#options
+    const key = { account, worker }
+    const version = id && (await workers.version(key, id))
+    if (!version || !isPreviewable(version)) return undefined
+    return planPreview(account, await registry.plan(version), await this.#running(account))
   }
 
   /** Resolves when no change is under way. */
   idle(): Promise<void> {
     return this.#turns.idle()
-  }
-
-  /** The host name at which visitors reach a Worker: the shortest it has. */
-  async hostOf({ account, worker }: WorkerKey): Promise<string> {
-    const known = await this.#options.identities.account(account)
-    const [host = ''] = known ? this.#hostsOf(known) : []
-    return `${worker}.${host}`
   }
 
   /** The Durable Object classes of each Worker of an account, as they are or are about to be. */
@@ -147,29 +128,6 @@ export class Activation {
     const states = new Map([...stored, ...(change?.others ?? [])])
     if (change && of.worker !== undefined) states.set(of.worker, change.state)
     return new Map([...states].map(([worker, { classes }]) => [worker, classes]))
-  }
-
-  /** What follows the name of a Worker in its hosts, by account. */
-  async #accountHosts(): Promise<ReadonlyMap<AccountId, readonly string[]>> {
-    const hosts = new Map<AccountId, readonly string[]>()
-    for await (const accounts of this.#accounts()) {
-      for (const account of accounts) hosts.set(account.id, this.#hostsOf(account))
-    }
-    return hosts
-  }
-
-  #hostsOf({ subdomain, isFirst }: Account): readonly string[] {
-    const { domain } = this.#options
-    return [...(isFirst ? [domain] : []), `${subdomain}.${domain}`]
-  }
-
-  async *#accounts(): AsyncIterable<readonly Account[]> {
-    const { identities } = this.#options
-    for (let offset = 0, total = 1; offset < total; offset += accountsAtOnce) {
-      const page = await identities.accounts(null, { offset, limit: accountsAtOnce })
-      total = page.total
-      yield page.items
-    }
   }
 
   async #running(account: AccountId): Promise<readonly WorkerPlan[]> {

@@ -1,9 +1,9 @@
-import type { CellHost } from '#contract/cell.ts'
+import type { CellHost, CellPlan } from '#contract/cell.ts'
 import type { Ports } from '#contract/ports.ts'
 import type { ObjectFiles } from '#contract/ports/object-files.ts'
-import type { RouteTable } from '#contract/snapshot.ts'
+import type { RoutedWorker, RouteTable } from '#contract/snapshot.ts'
 import { Activation } from './activation.ts'
-import { createApp } from './app.ts'
+import { type AppOptions, createApp } from './app.ts'
 import { ClassStore } from './class-store.ts'
 import { Classes } from './classes.ts'
 import { emptyAccountRoutes, emptyRoutes } from './empty-api.ts'
@@ -11,6 +11,7 @@ import { type Administrator, Identities } from './identities.ts'
 import { accountRoutes, identityRoutes } from './identity-api.ts'
 import { IdentityStore } from './identity-store.ts'
 import { objectRoutes } from './objects-api.ts'
+import { Publication } from './publication.ts'
 import { Registry, type ServedBinding } from './registry.ts'
 import { scriptRoutes } from './scripts-api.ts'
 import { secretRoutes } from './secrets-api.ts'
@@ -21,6 +22,7 @@ import { versionRoutes } from './versions-api.ts'
 import { type WorkerKey, WorkerStore } from './worker-store.ts'
 import { workerRoutes } from './workers-api.ts'
 import { Workers } from './workers.ts'
+import { ZoneStore } from './zone-store.ts'
 
 export type ControlOptions = Omit<Ports, 'vault'> & {
   readonly host: CellHost
@@ -48,72 +50,87 @@ export interface Control {
   prepare(knownToken: string | undefined): Promise<Administrator>
   /** Brings every Worker back. */
   start(): Promise<void>
+  /** The cell that shows visitors a preview; `undefined` if there is no such version. */
+  planPreview(preview: RoutedWorker): Promise<CellPlan | undefined>
   /** Resolves when no change is under way. */
   idle(): Promise<void>
 }
 
 export function createControl(options: ControlOptions): Control {
-  const { blob } = options
-  const store = new WorkerStore(options.sql)
-  const identityStore = new IdentityStore(options.sql)
-  const registry = new Registry(options.bindings, blob)
-  const classStore = new ClassStore(options.sql)
-  const { objectFiles } = options
-  const classes = new Classes({
-    ...options,
-    classStore,
-    workers: store,
-    removeObjects: (account, namespace) => objectFiles.delete({ account, namespace }),
-  })
-  const activation = new Activation({
-    ...options,
-    workers: store,
-    identities: identityStore,
-    registry,
-    classStore,
-  })
-  const maker = new VersionMaker({ ...options, workers: store, registry, classes })
-  const workers = new Workers({ ...options, store, maker, activation, registry, classes })
-  const tokens = new Tokens({ ...options, store: identityStore })
-  const publish = (): Promise<void> => activation.publish()
-  const identities = new Identities({ ...options, store: identityStore, tokens, publish })
-  const ofIdentities = { ...options, store: identityStore, identities, tokens }
-  const ofWorkers = {
-    workers,
-    store,
-    registry,
-    blob,
-    urlOf: async (key: WorkerKey) => options.urlOf(await activation.hostOf(key)),
-  }
+  const parts = assemble(options)
+  const { activation, classes, identities, maker, publication, workers } = parts
   return {
-    fetch: createApp({
-      ...options,
-      tokens,
-      identities: identityStore,
-      mounts: [...registry.lives].flatMap(({ api }) => api ?? []),
-      routes: [...identityRoutes(ofIdentities), ...emptyRoutes],
-      accountRoutes: [
-        ...accountRoutes(ofIdentities),
-        ...emptyAccountRoutes,
-        ...objectRoutes({ ...options, directory: classStore, files: objectFiles }),
-        ...scriptRoutes(ofWorkers),
-        ...versionRoutes(ofWorkers),
-        ...secretRoutes(ofWorkers),
-        ...serviceRoutes(ofWorkers),
-        ...workerRoutes(ofWorkers),
-      ],
-    }),
+    fetch: createApp(apiOf(options, parts)),
     async prepare(knownToken) {
       await maker.sweep()
       await classes.sweep()
       const administrator = await identities.administrator(knownToken)
-      await activation.publish()
+      await publication.publish()
       return administrator
     },
     start: () => activation.start(),
+    planPreview: (preview) => activation.planPreview(preview),
     async idle() {
       await workers.idle()
       await activation.idle()
+      await publication.idle()
     },
+  }
+}
+
+type Parts = ReturnType<typeof assemble>
+
+/** Makes everything that keeps or changes state, each with those that it needs. */
+function assemble(options: ControlOptions) {
+  const { objectFiles, sql } = options
+  const store = new WorkerStore(sql)
+  const identityStore = new IdentityStore(sql)
+  const zoneStore = new ZoneStore(sql)
+  const classStore = new ClassStore(sql)
+  const registry = new Registry(options.bindings, options.blob)
+  const stores = { ...options, workers: store, identities: identityStore, zones: zoneStore }
+  const classes = new Classes({
+    ...stores,
+    classStore,
+    removeObjects: (account, namespace) => objectFiles.delete({ account, namespace }),
+  })
+  const publication = new Publication(stores)
+  const activation = new Activation({ ...stores, registry, classStore, publication })
+  const maker = new VersionMaker({ ...stores, registry, classes })
+  const makers = { store, maker, activation, publication, registry, classes }
+  const workers = new Workers({ ...options, ...makers })
+  const tokens = new Tokens({ ...options, store: identityStore })
+  const publish = (): Promise<void> => publication.publish()
+  const identities = new Identities({ ...options, store: identityStore, tokens, publish })
+  return { ...makers, workers, tokens, identities, identityStore, classStore, zoneStore }
+}
+
+/** The API: every route that there is. */
+function apiOf(options: ControlOptions, parts: Parts): AppOptions {
+  const { classStore, identityStore, publication, registry } = parts
+  const ofIdentities = { ...options, ...parts, store: identityStore }
+  const ofWorkers = {
+    ...options,
+    ...parts,
+    urlOf: async (key: WorkerKey) => options.urlOf(await publication.hostOf(key)),
+    previewSuffixOf: async (key: WorkerKey) =>
+      options.urlOf(await publication.previewSuffixOf(key)).replace(/^https?:\/\//, ''),
+  }
+  return {
+    ...options,
+    tokens: parts.tokens,
+    identities: identityStore,
+    mounts: [...registry.lives].flatMap(({ api }) => api ?? []),
+    routes: [...identityRoutes(ofIdentities), ...emptyRoutes],
+    accountRoutes: [
+      ...accountRoutes(ofIdentities),
+      ...emptyAccountRoutes,
+      ...objectRoutes({ ...options, directory: classStore, files: options.objectFiles }),
+      ...scriptRoutes(ofWorkers),
+      ...versionRoutes(ofWorkers),
+      ...secretRoutes(ofWorkers),
+      ...serviceRoutes(ofWorkers),
+      ...workerRoutes(ofWorkers),
+    ],
   }
 }

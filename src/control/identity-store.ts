@@ -41,6 +41,15 @@ export class IdentityStore {
     return { items: rows.map(accountOf), total: integerColumn(counted ?? {}, 'n') }
   }
 
+  /** All accounts, so many at a time. */
+  async *allAccounts(atOnce: number): AsyncIterable<readonly Account[]> {
+    for (let offset = 0, total = 1; offset < total; offset += atOnce) {
+      const page = await this.accounts(null, { offset, limit: atOnce })
+      total = page.total
+      yield page.items
+    }
+  }
+
   async firstAccount(): Promise<Account | undefined> {
     const [row] = await this.#sql.read(sql`SELECT * FROM account WHERE position = 1`)
     return row && accountOf(row)

@@ -9,7 +9,7 @@ import * as limits from './limits.ts'
 import type { Version } from './records.ts'
 import { latestOf, type WorkersApiOptions } from './scripts-api.ts'
 import { typesOf } from './settings.ts'
-import { shownWorkerVersion } from './views.ts'
+import { shownWithUrls } from './workers-api.ts'
 import type { Amended, Change } from './workers.ts'
 
 type AccountRoute = Route<AccountCall>
@@ -96,16 +96,16 @@ const patchBody = z.object({
 })
 
 /** What `versions secret` does: another version of the newest one's code, not deployed. */
-function patchLatest({ workers, registry }: WorkersApiOptions): Run {
+function patchLatest(options: WorkersApiOptions): Run {
   return async (call) => {
     const { env, annotations } = await readJson(call.request, patchBody)
     const [set, removed] = split(env)
     const change = changeOf(call)
-    const version = await workers.amend(
+    const version = await options.workers.amend(
       { ...change, annotations: { ...annotations, ...change.annotations } },
       (previous) => ({ entries: set, keep: typesOf(previous), dropped: removed }),
     )
-    return succeed(shownWorkerVersion(version, registry))
+    return succeed(await shownWithUrls(options, version))
   }
 }
 

@@ -33,19 +33,19 @@ export function versionRoutes(options: WorkersApiOptions): readonly AccountRoute
 /** All of them, newest first, unless pages are asked for: clients go on until one is empty. */
 function list({ workers, store, registry }: WorkersApiOptions): Run {
   return async (call) => {
-    await workers.get(keyOf(call))
+    const worker = await workers.get(keyOf(call))
     const most = limits.versionsPerWorker
     const query = pageQuery(call.url, { perPage: most, most })
     const range = { offset: query.offset, limit: query.perPage }
     const { items, total } = await store.versions(keyOf(call), range)
-    const shown = items.map((version) => shownVersion(version, registry))
+    const shown = items.map((version) => shownVersion(worker, version, registry))
     return succeed({ items: shown }, pageInfo(query, shown.length, total))
   }
 }
 
 function upload({ workers, registry }: WorkersApiOptions): Run {
   return async (call) => {
-    await workers.get(keyOf(call))
+    const worker = await workers.get(keyOf(call))
     const form = readUpload(await readForm(call.request))
     const change = {
       key: keyOf(call),
@@ -54,16 +54,15 @@ function upload({ workers, registry }: WorkersApiOptions): Run {
     }
     const isStrict = call.url.searchParams.get('bindings_inherit') === 'strict'
     const { version } = await workers.upload(change, form, { isDeployed: false, isStrict })
-    return succeed(shownVersion(version, registry))
+    return succeed(shownVersion(worker, version, registry))
   }
 }
 
 function view({ workers, registry }: WorkersApiOptions): Run {
   return async (call) => {
-    await workers.get(keyOf(call))
-    return succeed(
-      shownVersion(await workers.version(keyOf(call), call.param('version')), registry),
-    )
+    const worker = await workers.get(keyOf(call))
+    const version = await workers.version(keyOf(call), call.param('version'))
+    return succeed(shownVersion(worker, version, registry))
   }
 }
 

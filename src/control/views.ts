@@ -1,3 +1,4 @@
+import { hasPreview } from './previews.ts'
 import type { Deployment, Version, Worker } from './records.ts'
 import type { Registry } from './registry.ts'
 
@@ -6,7 +7,7 @@ import type { Registry } from './registry.ts'
 export type Shown = Readonly<Record<string, unknown>>
 
 /** A version as `versions view` wants it. */
-export function shownVersion(version: Version, registry: Registry): Shown {
+export function shownVersion(worker: Worker, version: Version, registry: Registry): Shown {
   const { id, number, createdAt, source, authorId, authorEmail, exports } = version
   return {
     id,
@@ -17,7 +18,7 @@ export function shownVersion(version: Version, registry: Registry): Shown {
       source,
       author_id: authorId,
       author_email: authorEmail,
-      has_preview: false,
+      has_preview: hasPreview(worker, version),
     },
     annotations: version.annotations,
     resources: {
@@ -38,8 +39,15 @@ export function shownVersion(version: Version, registry: Registry): Shown {
   }
 }
 
-/** A version as the newer half of the API shows one: flat, and without its modules. */
-export function shownWorkerVersion(version: Version, registry: Registry): Shown {
+/**
+ * A version as the newer half of the API shows one: flat, and without its modules. `urls` lead to it
+ * and to no other.
+ */
+export function shownWorkerVersion(
+  version: Version,
+  registry: Registry,
+  urls: readonly string[],
+): Shown {
   const { id, number, createdAt, source, authorId, authorEmail, metadata } = version
   return {
     id,
@@ -49,7 +57,7 @@ export function shownWorkerVersion(version: Version, registry: Registry): Shown 
     author_id: authorId,
     author_email: authorEmail,
     annotations: version.annotations,
-    urls: [],
+    urls,
     main_module: version.mainModule,
     bindings: version.bindings.map((stored) => registry.reveal(stored)),
     ...compatibilityOf(version),
@@ -101,7 +109,10 @@ export function shownScript(worker: Worker, latest: Version | undefined): Shown 
 }
 
 /** A Worker as the newer half of the API shows one. */
-export function shownWorker(worker: Worker, url: string): Shown {
+export function shownWorker(
+  worker: Worker,
+  { url, previewSuffix }: { readonly url: string; readonly previewSuffix: string },
+): Shown {
   return {
     id: worker.tag,
     name: worker.name,
@@ -115,6 +126,7 @@ export function shownWorker(worker: Worker, url: string): Shown {
       enabled: worker.isOnSubdomain,
       previews_enabled: worker.hasPreviews,
       url,
+      preview_url_suffix: previewSuffix,
     },
   }
 }

@@ -6,6 +6,7 @@ import { deploymentOf, idOf, key, keyOfModule, openStore, versionOf, workerOf } 
 import { deploymentsPerWorker, versionsPerWorker } from './limits.ts'
 
 const worker = workerOf(key)
+const elsewhere = { ...key, account: otherAccount }
 
 suite('the store of Workers', () => {
   test('gives back what it was given', async () => {
@@ -72,11 +73,11 @@ suite('the store of Workers', () => {
       const other = { ...of, account: of.account === account ? otherAccount : account }
       assert.equal(await all.store.version(other, idOf(of, 1)), undefined)
     }
-    assert.equal((await all.store.routed()).length, 4)
+    assert.equal((await all.store.reachable()).length, 4)
     assert.equal(await all.store.byTag(otherAccount, worker.tag), undefined)
     await all.store.remove(key)
     assert.equal(await all.store.worker(key), undefined)
-    assert.equal((await all.store.routed()).length, 3)
+    assert.equal((await all.store.reachable()).length, 3)
     assert.equal((await all.store.versions(key, { offset: 0, limit: 1 })).total, 0)
     assert.deepEqual(await all.store.deployments(key), [])
     // A Worker of the same name is another one.
@@ -84,14 +85,39 @@ suite('the store of Workers', () => {
     assert.equal((await all.store.worker(key))?.tag, 'new')
   })
 
-  test('only what is deployed and switched on is routed', async () => {
+  test('what of a Worker visitors may reach', async () => {
     await using all = await openStore()
     await all.store.apply({ worker, version: versionOf(key, 1) })
-    assert.deepEqual(await all.store.routed(), [])
+    const reached = { ...key, isDeployed: false, isOnSubdomain: true, hasPreviews: false }
+    assert.deepEqual(await all.store.reachable(), [reached])
     await all.store.apply({ worker, deployment: deploymentOf(key, 'd', [1]) })
-    assert.deepEqual(await all.store.routed(), [key])
-    await all.store.apply({ worker: workerOf(key, { isOnSubdomain: false }) })
-    assert.deepEqual(await all.store.routed(), [])
+    assert.deepEqual(await all.store.reachable(), [{ ...reached, isDeployed: true }])
+    const changed = { isOnSubdomain: false, hasPreviews: true }
+    await all.store.apply({ worker: workerOf(key, changed) })
+    assert.deepEqual(await all.store.reachable(), [{ ...reached, ...changed, isDeployed: true }])
+  })
+
+  test('a version is found by the beginning of its id, and by its alias', async () => {
+    await using all = await openStore()
+    const named = (number: number, alias?: string) => ({
+      ...versionOf(key, number),
+      annotations: alias === undefined ? {} : { 'workers/alias': alias },
+    })
+    const prefix = idOf(key, 1).slice(0, 8)
+    for (const version of [named(1, 'first'), named(2, 'both'), named(3, 'both'), named(4)]) {
+      await all.store.apply({ worker, version })
+    }
+    await all.store.apply({ worker: workerOf(elsewhere), version: versionOf(elsewhere, 1) })
+    const byPrefix = [prefix, prefix.slice(0, 7), '00000000', `${prefix}0`]
+    const found = byPrefix.map(async (each) => (await all.store.versionByPrefix(key, each))?.number)
+    // All ids of the test begin alike: then the newest is meant.
+    assert.deepEqual(await Promise.all(found), [4, 4, undefined, undefined])
+    const byAlias = ['first', 'both', 'none', '']
+    const foundByAlias = byAlias.map(
+      async (each) => (await all.store.versionByAlias(key, each))?.number,
+    )
+    assert.deepEqual(await Promise.all(foundByAlias), [1, 3, undefined, undefined])
+    assert.equal(await all.store.versionByAlias(elsewhere, 'both'), undefined)
   })
 })
 

@@ -19,9 +19,14 @@ import {
   type Worker,
   workerRecord,
 } from './records.ts'
+import { leaveZones } from './zone-store.ts'
 
 /** Names a Worker. */
 export type WorkerKey = { readonly account: AccountId; readonly worker: WorkerName }
+
+/** A Worker, and where visitors may reach it. */
+export type ReachableWorker = WorkerKey &
+  Pick<Worker, 'isOnSubdomain' | 'hasPreviews'> & { readonly isDeployed: boolean }
 
 /** What one change of a Worker writes, all or nothing. */
 export type WorkerChange = {
@@ -62,13 +67,23 @@ export class WorkerStore {
     return row && workerOf(row)
   }
 
-  /** Workers of all accounts that have a deployment and answer on their subdomain. */
-  async routed(): Promise<readonly WorkerKey[]> {
+  /** Workers of all accounts, as far as they concern visitors. */
+  async reachable(): Promise<readonly ReachableWorker[]> {
     const rows = await this.#sql.read(
-      sql`SELECT * FROM worker w WHERE subdomain_enabled = 1 AND EXISTS (
-            SELECT 1 FROM deployment d WHERE d.account = w.account AND d.worker = w.name)`,
+      sql`SELECT account, name AS worker, subdomain_enabled, previews_enabled, EXISTS (
+            SELECT 1 FROM deployment d WHERE d.account = w.account AND d.worker = w.name
+          ) AS is_deployed FROM worker w`,
     )
-    return rows.map(workerOf).map(({ account, name }) => ({ account, worker: name }))
+    return rows.map((row) => {
+      const { account, name: worker } = keyColumns(row)
+      return {
+        account,
+        worker,
+        isDeployed: integerColumn(row, 'is_deployed') === 1,
+        isOnSubdomain: integerColumn(row, 'subdomain_enabled') === 1,
+        hasPreviews: integerColumn(row, 'previews_enabled') === 1,
+      }
+    })
   }
 
   async version({ account, worker }: WorkerKey, id: string): Promise<Version | undefined> {
@@ -90,6 +105,30 @@ export class WorkerStore {
             WHERE w.account = v.account AND w.worker = v.worker)`,
     )
     return rows.map(versionOf)
+  }
+
+  /** The newest version of a Worker whose id begins so. `prefix` is hex digits. */
+  async versionByPrefix(
+    { account, worker }: WorkerKey,
+    prefix: string,
+  ): Promise<Version | undefined> {
+    const [row] = await this.#sql.read(
+      sql`SELECT * FROM version WHERE id >= ${prefix} AND id < ${`${prefix}g`}
+          AND account = ${account} AND worker = ${worker} ORDER BY number DESC LIMIT 1`,
+    )
+    return row && versionOf(row)
+  }
+
+  /** The newest version of a Worker that goes by an alias. */
+  async versionByAlias(
+    { account, worker }: WorkerKey,
+    alias: string,
+  ): Promise<Version | undefined> {
+    const [row] = await this.#sql.read(
+      sql`SELECT * FROM version WHERE account = ${account} AND worker = ${worker}
+          AND alias = ${alias} ORDER BY number DESC LIMIT 1`,
+    )
+    return row && versionOf(row)
   }
 
   /** Newest first. */
@@ -145,6 +184,7 @@ export class WorkerStore {
   async remove({ account, worker }: WorkerKey): Promise<void> {
     await this.#sql.write([
       ...removeClasses({ account, worker }),
+      ...leaveZones({ account, worker }),
       sql`DELETE FROM deployment WHERE account = ${account} AND worker = ${worker}`,
       sql`DELETE FROM version WHERE account = ${account} AND worker = ${worker}`,
       sql`DELETE FROM worker WHERE account = ${account} AND name = ${worker}`,
@@ -203,8 +243,9 @@ function putWorker(worker: Worker): Statement {
 
 function insertVersion(version: Version): Statement {
   const { id, account, worker, number, createdAt, ...body } = version
-  return sql`INSERT INTO version (id, account, worker, number, created_at, record)
-             VALUES (${id}, ${account}, ${worker}, ${number}, ${createdAt},
+  const alias = version.annotations['workers/alias'] ?? null
+  return sql`INSERT INTO version (id, account, worker, number, created_at, alias, record)
+             VALUES (${id}, ${account}, ${worker}, ${number}, ${createdAt}, ${alias},
                ${JSON.stringify(body)})`
 }
 

@@ -3,16 +3,18 @@ import { jsonValue } from '#contract/binding.ts'
 import { pageInfo, pageQuery, succeed } from '#contract/envelope.ts'
 import { workerName } from '#contract/ids.ts'
 import { uploadBytes, uploadParts } from '#deploy/limits.ts'
+import { previewPrefix } from '#deploy/preview.ts'
 import { readUpload } from '#deploy/upload.ts'
 import { readJson } from './body.ts'
 import { type AccountCall, keyOf, type Route } from './call.ts'
 import { modulesAsJson, partOfJson } from './content.ts'
 import { bodyInvalid, noVersions } from './errors.ts'
 import * as limits from './limits.ts'
-import { type Worker, workerSettings } from './records.ts'
+import { hasPreview } from './previews.ts'
+import { type Version, type Worker, workerSettings } from './records.ts'
 import { latestOf, remove, type WorkersApiOptions } from './scripts-api.ts'
 import { workerLevelOf } from './settings.ts'
-import { shownWorker, shownWorkerVersion } from './views.ts'
+import { type Shown, shownWorker, shownWorkerVersion } from './views.ts'
 
 type AccountRoute = Route<AccountCall>
 type Run = AccountRoute['run']
@@ -55,9 +57,21 @@ function byNameOrId({ store }: WorkersApiOptions, run: Run): Run {
   }
 }
 
-async function shown({ urlOf }: WorkersApiOptions, worker: Worker): Promise<object> {
-  const { account, name } = worker
-  return shownWorker(worker, await urlOf({ account, worker: name }))
+async function shown(options: WorkersApiOptions, worker: Worker): Promise<object> {
+  const key = { account: worker.account, worker: worker.name }
+  const [url, previewSuffix] = [await options.urlOf(key), await options.previewSuffixOf(key)]
+  return shownWorker(worker, { url, previewSuffix })
+}
+
+/** A version with the place where visitors reach it, if it has one. */
+export async function shownWithUrls(
+  { workers, registry, previewSuffixOf }: WorkersApiOptions,
+  version: Version,
+): Promise<Shown> {
+  const key = { account: version.account, worker: version.worker }
+  const isReachable = hasPreview(await workers.get(key), version)
+  const url = `http://${previewPrefix(version.id)}${await previewSuffixOf(key)}`
+  return shownWorkerVersion(version, registry, isReachable ? [url] : [])
 }
 
 function list(options: WorkersApiOptions): Run {
@@ -137,13 +151,14 @@ function changedBy({ subdomain = {}, ...settings }: z.output<typeof workerBody>)
   }
 }
 
-function listVersions({ workers, store, registry }: WorkersApiOptions): Run {
+function listVersions(options: WorkersApiOptions): Run {
   return async (call) => {
+    const { workers, store } = options
     await workers.get(keyOf(call))
     const query = pageQuery(call.url, { perPage: 10, most: limits.versionsPerWorker })
     const range = { offset: query.offset, limit: query.perPage }
     const { items, total } = await store.versions(keyOf(call), range)
-    const rows = items.map((version) => shownWorkerVersion(version, registry))
+    const rows = await Promise.all(items.map((version) => shownWithUrls(options, version)))
     return succeed(rows, pageInfo(query, rows.length, total))
   }
 }
@@ -159,7 +174,7 @@ function getVersion(options: WorkersApiOptions): Run {
     if (!version) throw noVersions()
     const isWhole = call.url.searchParams.get('include') === 'modules'
     return succeed({
-      ...shownWorkerVersion(version, options.registry),
+      ...(await shownWithUrls(options, version)),
       ...(isWhole && { modules: await modulesAsJson(version, options.blob) }),
     })
   }
@@ -180,8 +195,9 @@ const versionBody = z.looseObject({
 })
 
 /** A version whose modules are in the JSON. `?deploy=true` gives it all traffic. */
-function upload({ workers, registry }: WorkersApiOptions): Run {
+function upload(options: WorkersApiOptions): Run {
   return async (call) => {
+    const { workers } = options
     await workers.get(keyOf(call))
     const { modules, ...metadata } = await readJson(call.request, versionBody, uploadBytes)
     const bytes = new TextEncoder().encode(JSON.stringify(metadata))
@@ -196,6 +212,6 @@ function upload({ workers, registry }: WorkersApiOptions): Run {
     }
     const isDeployed = call.url.searchParams.get('deploy') === 'true'
     const { version } = await workers.upload(change, form, { isDeployed, isStrict: false })
-    return succeed(shownWorkerVersion(version, registry))
+    return succeed(await shownWithUrls(options, version))
   }
 }

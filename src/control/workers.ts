@@ -3,11 +3,13 @@ import { messageOf } from '#contract/errors.ts'
 import type { BlobKey } from '#contract/ids.ts'
 import type { Json } from '#contract/json.ts'
 import type { Ports } from '#contract/ports.ts'
+import { checkAlias } from '#deploy/preview.ts'
 import type { Upload } from '#deploy/upload.ts'
 import type { Activation } from './activation.ts'
 import { type BoundClass, type Classes, changesClasses } from './classes.ts'
 import * as errors from './errors.ts'
 import * as limits from './limits.ts'
+import type { Publication } from './publication.ts'
 import {
   type Author,
   type Deployment,
@@ -25,6 +27,7 @@ export type WorkersOptions = Pick<Ports, 'clock' | 'random' | 'log'> & {
   readonly store: WorkerStore
   readonly maker: VersionMaker
   readonly activation: Activation
+  readonly publication: Publication
   readonly registry: Registry
   readonly classes: Classes
 }
@@ -105,6 +108,8 @@ export class Workers {
       if (!known && !how.isDeployed) throw errors.workerNotFound()
       if (!known) await this.#checkCount(key)
       const annotations = { ...upload.metadata.annotations, ...change.annotations }
+      const alias = annotations['workers/alias']
+      if (alias !== undefined) checkAlias(alias, key.worker)
       const facts = { ...change, ...how, annotations }
       return maker.fromUpload(upload, facts, async (made) => {
         const { version, plan, change: changed, reconciliation } = made
@@ -205,7 +210,9 @@ export class Workers {
       const settings = workerSettings.parse({ ...worker.settings, ...changed.settings })
       const next = { ...this.#touched(worker), ...changed, settings }
       await this.#options.store.apply({ worker: next })
-      if (next.isOnSubdomain !== worker.isOnSubdomain) await this.#options.activation.publish()
+      const isElsewhere =
+        next.isOnSubdomain !== worker.isOnSubdomain || next.hasPreviews !== worker.hasPreviews
+      if (isElsewhere) await this.#options.publication.publish()
       return next
     })
   }

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import * as fc from 'fast-check'
 import type { CellPlan, PlannedBinding, WorkerPlan } from '#contract/cell.ts'
-import { accountId, workerName } from '#contract/ids.ts'
+import { accountId, objectNamespaceId, workerName } from '#contract/ids.ts'
 import type { Wire } from '#contract/wire.ts'
-import { planCells } from './cells.ts'
+import { planCells, planPreview } from './cells.ts'
 
 const account = accountId.parse('a'.repeat(32))
 
@@ -158,6 +158,52 @@ test('cells are the connected groups, whatever the order of the input', () => {
     }),
     { numRuns: 200 },
   )
+})
+
+suite('the cell of a preview', () => {
+  const cases: readonly (readonly [string, WorkerPlan, readonly WorkerPlan[], string[]])[] = [
+    ['nobody else', bound('a'), [bound('b')], ['a']],
+    [
+      'not what is deployed of the same Worker',
+      bound('a', 'a'),
+      [bound('a', 'b'), bound('b')],
+      ['a'],
+    ],
+    ['whom it calls', bound('a', 'b'), [bound('b'), bound('c')], ['a', 'b']],
+    ['not who calls it', bound('a'), [bound('b', 'a')], ['a']],
+    [
+      'whom those call',
+      bound('b', 'c'),
+      [bound('c', 'a'), bound('a'), bound('d', 'c')],
+      ['a', 'b', 'c'],
+    ],
+    ['a ring', bound('a', 'b'), [bound('b', 'a', 'c'), bound('c', 'b')], ['a', 'b', 'c']],
+    ['nobody who is not there', bound('a', 'x'), [], ['a']],
+    [
+      'every version of whom it calls',
+      bound('a', 'b'),
+      [plan('b', { id: '2', createdAt: '2' }), plan('b', { id: '1', createdAt: '1' })],
+      ['a', 'b', 'b'],
+    ],
+  ]
+  for (const [what, preview, running, names] of cases) {
+    test(what, () => {
+      const cell = planPreview(account, preview, running)
+      assert.deepEqual(namesOf([cell]), [names])
+      assert.ok(cell.workers.includes(preview))
+    })
+  }
+
+  test('has no objects, wherever they are', () => {
+    const objects = [
+      { id: objectNamespaceId.parse('1'.repeat(32)), className: 'C', storage: 'sqlite' },
+    ] as const
+    const cell = planPreview(account, { ...bound('a', 'b'), objects }, [{ ...bound('b'), objects }])
+    assert.deepEqual(
+      cell.workers.map((member) => member.objects),
+      [[], []],
+    )
+  })
 })
 
 /** The names that a name leads to, along bindings in either direction. */

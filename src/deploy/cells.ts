@@ -31,6 +31,36 @@ export function planCells(
 }
 
 /**
+ * The cell of one version by itself, and of the Workers that it can call, as they are deployed. Nobody
+ * has objects there: they are where the deployed versions run.
+ */
+export function planPreview(
+  account: AccountId,
+  preview: WorkerPlan,
+  running: readonly WorkerPlan[],
+): CellPlan {
+  const byName = Map.groupBy(
+    running.filter(({ worker }) => worker !== preview.worker),
+    ({ worker }) => worker,
+  )
+  const members = [preview]
+  const seen = new Set([preview.worker])
+  // Whoever is called may call others: the list grows while it is walked.
+  for (const { bindings } of members) {
+    for (const { wire } of bindings) {
+      if (wire.type !== 'worker' || seen.has(wire.worker)) continue
+      seen.add(wire.worker)
+      members.push(...(byName.get(wire.worker) ?? []))
+    }
+  }
+  return { account, workers: members.toSorted(byNameAndAge).map(withoutObjects) }
+}
+
+function withoutObjects(plan: WorkerPlan): WorkerPlan {
+  return plan.objects.length === 0 ? plan : { ...plan, objects: [] }
+}
+
+/**
  * Gives the objects of each Worker to the version with the largest share (of equal ones, the
  * oldest), as far as its code has their classes: objects run once.
  */

@@ -227,3 +227,17 @@ export const patternUnclear = defineError(
   (pattern: string) =>
     `Could not understand route pattern ${pattern}, please try a different pattern`,
 )
+
+export const aliasInvalid = defineError(
+  10021,
+  400,
+  (alias: string) =>
+    `The preview alias "${alias}" is not lower-case letters, digits and dashes that begin with a letter.`,
+)
+
+export const aliasTooLong = defineError(
+  10021,
+  400,
+  (alias: string, worker: string) =>
+    `The preview alias "${alias}" and the name of the Worker "${worker}", with a dash between, are longer than 63 characters.`,
+)

@@ -47,3 +47,9 @@ export const patternLength = 2_048
 
 /** Characters of a host name: RFC 1035 §2.3.4. */
 export const hostLength = 253
+
+/** Characters of one part of a host name: same paragraph. */
+export const labelLength = 63
+
+/** Digits of a version's id that are the name of its preview. */
+export const previewPrefixLength = 8
