@@ -18,6 +18,8 @@ suite('configuration', () => {
       trustedProxies: [],
       masterKey: undefined,
       logLevel: 'info',
+      sleepMs: 900_000,
+      limits: { cpuMs: 30_000, memoryBytes: 128 * 1024 * 1024 },
     } satisfies Config)
   })
 
@@ -63,6 +65,14 @@ suite('configuration', () => {
       { LISTEN_FDS: '1', LISTEN_PID: '1', LISTEN_FDNAMES: 'http' },
       { listen: { host: '127.0.0.1', port: 8787 } },
     ],
+    ['a time', ['--sleep-after', '90s'], {}, { sleepMs: 90_000 }],
+    ['no sleep', [], { BINDERY_SLEEP_AFTER: 'never' }, { sleepMs: undefined }],
+    [
+      'limits',
+      ['--cpu-limit', '1.5s', '--memory-limit', '1GB'],
+      {},
+      { limits: { cpuMs: 1_500, memoryBytes: 1024 ** 3 } },
+    ],
     ['home', ['--data', '~/b'], {}, { dataDirectory: resolve(homedir(), 'b') }],
   ]
   for (const [title, args, environment, expected] of good) {
@@ -95,6 +105,11 @@ suite('configuration', () => {
     ],
     ['a name twice', [], { LISTEN_FDS: '2', LISTEN_FDNAMES: 'http:http' }, /LISTEN_FDNAMES/],
     ['no directory', ['--data', ''], {}, /--data/],
+    ['a time without a unit', ['--sleep-after', '15'], {}, /--sleep-after must be a time/],
+    ['no time', [], { BINDERY_CPU_LIMIT: '0s' }, /--cpu-limit must be a time/],
+    ['a time too long', ['--cpu-limit', '25h'], {}, /--cpu-limit must be a time/],
+    ['too little memory', ['--memory-limit', '1MB'], {}, /at least 16MB/],
+    ['a size without a unit', ['--memory-limit', '128'], {}, /must be a size/],
   ]
   for (const [title, args, environment, message] of bad) {
     test(`refused: ${title}`, () => {

@@ -25,6 +25,10 @@ export type Config = {
   /** 32 bytes as hex or Base64; absent: a file in the data directory. */
   readonly masterKey: string | undefined
   readonly logLevel: LogLevel
+  /** How long a Worker is idle before its process ends, in ms; absent: it never does. */
+  readonly sleepMs: number | undefined
+  /** What each Worker may use up that does not ask for something else. */
+  readonly limits: { readonly cpuMs: number; readonly memoryBytes: number }
 }
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
@@ -41,6 +45,9 @@ const flags = {
   domain: { type: 'string' },
   'trusted-proxies': { type: 'string' },
   'log-level': { type: 'string' },
+  'sleep-after': { type: 'string' },
+  'cpu-limit': { type: 'string' },
+  'memory-limit': { type: 'string' },
 } as const
 
 type Flags = {
@@ -62,6 +69,12 @@ export const serveHelp = `bindery serve [options]
   --domain NAME           Workers answer at <worker>.NAME   BINDERY_DOMAIN           localhost
   --trusted-proxies LIST  whose X-Forwarded-* is believed   BINDERY_TRUSTED_PROXIES  (nobody's)
   --log-level LEVEL       debug, info, warn or error        BINDERY_LOG_LEVEL        info
+  --sleep-after TIME      idle Workers have no process      BINDERY_SLEEP_AFTER      15m
+  --cpu-limit TIME        CPU time of one request           BINDERY_CPU_LIMIT        30s
+  --memory-limit SIZE     memory of one Worker              BINDERY_MEMORY_LIMIT     128MB
+
+  TIME is such as 500ms, 30s or 15m; Workers that are never to sleep are started with the server
+  (--sleep-after never). A Worker may ask for another CPU time, with limits.cpu_ms.
 
   BINDERY_MASTER_KEY      32 bytes in hex or Base64 that secrets are encrypted under;
                           without it a key is made and kept in DIR/master.key
@@ -94,6 +107,14 @@ export function readConfig(args: readonly string[], environment: Environment): C
     trustedProxies: list(values['trusted-proxies'] ?? environment['BINDERY_TRUSTED_PROXIES'] ?? ''),
     masterKey: environment['BINDERY_MASTER_KEY'],
     logLevel: logLevel(level),
+    sleepMs: sleepMs(values['sleep-after'] ?? environment['BINDERY_SLEEP_AFTER'] ?? '15m'),
+    limits: {
+      cpuMs: time('--cpu-limit', values['cpu-limit'] ?? environment['BINDERY_CPU_LIMIT'] ?? '30s'),
+      memoryBytes: size(
+        '--memory-limit',
+        values['memory-limit'] ?? environment['BINDERY_MEMORY_LIMIT'] ?? '128MB',
+      ),
+    },
   }
 }
 
@@ -174,4 +195,37 @@ function list(text: string): readonly string[] {
 function logLevel(text: string): LogLevel {
   if (text === 'debug' || text === 'info' || text === 'warn' || text === 'error') return text
   throw new OperatorError(`--log-level must be debug, info, warn or error, but is "${text}".`)
+}
+
+const millisecondsIn: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+}
+const longestTimeMs = 24 * 3_600_000
+
+/** A time in ms, from 1 ms to a day. */
+function time(flag: string, text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text.trim())
+  const milliseconds = Number(match?.[1]) * (millisecondsIn[match?.[2] ?? ''] ?? Number.NaN)
+  if (milliseconds >= 1 && milliseconds <= longestTimeMs) return milliseconds
+  throw new OperatorError(`${flag} must be a time, such as 500ms, 30s or 15m, but is "${text}".`)
+}
+
+function sleepMs(text: string): number | undefined {
+  return text === 'never' ? undefined : time('--sleep-after', text)
+}
+
+const mebibyte = 1024 * 1024
+const leastMemoryBytes = 16 * mebibyte
+
+/** A size in bytes; MB are of 1024 KB, as Cloudflare's. */
+function size(flag: string, text: string): number {
+  const match = /^(\d+)(MB|GB)$/i.exec(text.trim())
+  const bytes = Number(match?.[1]) * mebibyte * (match?.[2]?.toUpperCase() === 'GB' ? 1024 : 1)
+  if (bytes >= leastMemoryBytes) return bytes
+  throw new OperatorError(
+    `${flag} must be a size of at least 16MB, such as 128MB, but is "${text}".`,
+  )
 }

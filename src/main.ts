@@ -7,11 +7,12 @@ import type { Grant } from '#contract/backend.ts'
 import type { Binding } from '#contract/binding.ts'
 import { parseEnvironmentFile, printEnvironmentFile } from '#contract/environment-file.ts'
 import { messageOf, OperatorError } from '#contract/errors.ts'
-import type { BlobKey } from '#contract/ids.ts'
+import type { AccountId, BlobKey, ObjectNamespaceId } from '#contract/ids.ts'
 import type { Address, Listening } from '#contract/listening.ts'
 import type { Ports } from '#contract/ports.ts'
 import type { Blob } from '#contract/ports/blob.ts'
 import type { Log } from '#contract/ports/log.ts'
+import type { ObjectFiles } from '#contract/ports/object-files.ts'
 import type { Sql } from '#contract/ports/sql.ts'
 import { type Control, controlMigrations, createControl } from '#control/control.ts'
 import { type ApiListener, createApiListener } from '#control/listener.ts'
@@ -69,7 +70,11 @@ const startTimeoutMs = 10_000
 export async function startServer(config: Config): Promise<RunningServer> {
   await using stack = new AsyncDisposableStack()
   const drivers = await openDrivers(config, stack)
-  const ingress = createIngress({ ...drivers, trust: trustOf(config.trustedProxies) })
+  const ingress = createIngress({
+    ...drivers,
+    trust: trustOf(config.trustedProxies),
+    waker: { wake: (worker) => host.wake(worker) },
+  })
   stack.use(ingress)
   const served = await openBindings(config, drivers, stack)
   const code = drivers.blob
@@ -89,6 +94,10 @@ export async function startServer(config: Config): Promise<RunningServer> {
       lingerMs,
       holdMs,
       startTimeoutMs,
+      sleepMs: config.sleepMs,
+      limits: config.limits,
+      nextAlarm: (account, namespaces) => nextAlarm(objectFiles, account, namespaces),
+      planPreview: async () => undefined,
     }),
   )
   const objectFiles = stack.use(await openObjectFiles({ ...drivers, path: objectsDirectory }))
@@ -234,6 +243,21 @@ function serveBy(served: readonly ServedBinding[]) {
     if (!handler) throw new Error(`nobody serves bindings of type ${grant.type}`)
     return handler
   }
+}
+
+/** When the next alarm of these namespaces is due. */
+async function nextAlarm(
+  files: ObjectFiles,
+  account: AccountId,
+  namespaces: readonly ObjectNamespaceId[],
+): Promise<number | undefined> {
+  let next: number | undefined
+  for (const namespace of namespaces) {
+    for (const { at } of (await files.alarms({ account, namespace })).values()) {
+      if (next === undefined || at < next) next = at
+    }
+  }
+  return next
 }
 
 async function readModule(blob: Blob, key: BlobKey): Promise<Uint8Array> {

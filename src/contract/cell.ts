@@ -1,5 +1,6 @@
 import type { VersionFacts } from './binding.ts'
 import type { AccountId, BlobKey, ObjectNamespaceId, WorkerName } from './ids.ts'
+import type { WakePort } from './snapshot.ts'
 import type { Wire } from './wire.ts'
 
 /**
@@ -100,8 +101,35 @@ export type CellChange =
   | { readonly type: 'env' }
   | { readonly type: 'cell' }
 
+/** How a cell is doing. Times are ISO 8601. */
+export type CellStatus = {
+  readonly workers: readonly WorkerName[]
+  readonly isPreview: boolean
+  /**
+   * Asleep: it starts with the next request. Held: it is being replaced. Waiting: it died or did not
+   * start, and is started again at `nextStartAt`.
+   */
+  readonly state: 'running' | 'starting' | 'asleep' | 'held' | 'waiting'
+  /** How often it died, or did not start, since it was deployed or the server started. */
+  readonly deaths: number
+  readonly lastDeath?: CellDeath
+  readonly nextStartAt?: string
+  /** Since when its process runs; with what it uses. */
+  readonly startedAt?: string
+  readonly memoryBytes?: number
+  readonly cpuMs?: number
+}
+
+export type CellDeath = {
+  readonly at: string
+  /** What was exceeded, or that it ended by itself, or did not come up. */
+  readonly reason: 'cpu' | 'memory' | 'crash' | 'start'
+  /** A signal, an exit code, or what a failed start said. */
+  readonly detail: string
+}
+
 /** The port through which control makes things run. Implemented by `runtime/`. */
-export interface CellHost extends AsyncDisposable {
+export interface CellHost extends AsyncDisposable, WakePort {
   /**
    * Loads a version in a throw-away process, with `env` as planned but back ends that refuse, and
    * says what it exports, how long it took, or why it does not start. `exports` of the plan is
@@ -123,11 +151,15 @@ export interface CellHost extends AsyncDisposable {
   apply(account: AccountId, cells: readonly CellPlan[], commit?: () => Promise<void>): Promise<void>
 
   /**
-   * As `apply`, for the start of the server, when there is no old state to fall back to: a cell that
-   * does not come up is down in the route table and tried again, longer apart each time, while the
-   * others run. Resolves when each has come up or failed once.
+   * As `apply`, for the start of the server, when there is no old state to fall back to. Where cells
+   * sleep, they begin asleep. Otherwise a cell that does not come up is down in the route table and
+   * tried again, longer apart each time, while the others run. Resolves when each has come up, or
+   * failed once, or is asleep.
    */
   restore(account: AccountId, cells: readonly CellPlan[]): Promise<void>
+
+  /** How the cells of an account are, in the order of their plans; previews are last. */
+  status(account: AccountId): readonly CellStatus[]
 
   /**
    * Runs `run` while no process has any object of these namespaces open, in the account's turn with

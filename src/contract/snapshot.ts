@@ -93,11 +93,14 @@ export interface BackplanePort {
   grant(cell: string, grants: readonly Grant[]): void
 }
 
+/** CPU time of one request, or memory of a process. */
+export type ExceededLimit = 'cpu' | 'memory'
+
 /** The runtime as ingress sees it. */
 export interface WakePort {
   /**
-   * Has a Worker that is asleep, or a preview that does not run, started: the live table says when it
-   * is there. Asking again while it starts costs nothing. A preview that can't be had stays out of
+   * Has a Worker that is asleep, or a preview that does not run, started. The live table says when it
+   * is there, and until then that it is not asleep any more. Asking again meanwhile costs nothing. A preview that can't be had stays out of
    * the table.
    */
   wake(worker: RoutedWorker): void
@@ -114,6 +117,17 @@ export interface IngressPort {
   drain(targetIds: readonly string[], deadlineMs: number): Promise<void>
   /** How long nothing has been in flight to any of these targets, in ms; 0 while something is. */
   idleMs(targetIds: readonly string[]): number
+  /**
+   * How many requests these targets have answered since each was published: it grows while a process
+   * gets on with its work.
+   */
+  answered(targetIds: readonly string[]): number
+  /**
+   * Says that the process of these targets is about to be killed because it exceeds a limit. What is
+   * in flight there is then answered with page 1102, or repeated where that is safe and the request
+   * is not the likely culprit.
+   */
+  exceeded(targetIds: readonly string[], limit: ExceededLimit): void
   /** Closes the WebSockets of these targets, each with a Close frame of status 1012 (restart). */
   closeWebSockets(targetIds: readonly string[]): void
 }

@@ -46,6 +46,8 @@ function recordingHost(events: Events, failures: Error[]): CellHost {
       events.push(`restore ${of === account ? '' : 'elsewhere '}${shown(cells)}`)
     },
     whileStopped: (_of, _namespaces, run) => run(),
+    status: () => [],
+    wake: () => undefined,
     [Symbol.asyncDispose]: async () => undefined,
   }
 }

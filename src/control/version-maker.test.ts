@@ -35,6 +35,8 @@ const host: CellHost = {
   apply: async () => undefined,
   restore: async () => undefined,
   whileStopped: (_of, _namespaces, run) => run(),
+  status: () => [],
+  wake: () => undefined,
   [Symbol.asyncDispose]: async () => undefined,
 }
 

@@ -21,6 +21,8 @@ export interface VisitorResponse {
   readonly req: Pick<VisitorRequest, 'method'>
   readonly headersSent: boolean
   readonly destroyed: boolean
+  /** Whether it has been written to its end, and whether all of that has been sent. */
+  readonly writableEnded: boolean
   readonly writableFinished: boolean
   /** Takes names and values in turn. */
   writeHead(status: number, headers: string[]): unknown

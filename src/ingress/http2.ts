@@ -175,6 +175,10 @@ class StreamResponse implements VisitorResponse {
     return this.#stream.destroyed || this.#stream.closed
   }
 
+  get writableEnded(): boolean {
+    return this.#stream.writableEnded
+  }
+
   get writableFinished(): boolean {
     return this.#stream.writableFinished
   }

@@ -1,4 +1,27 @@
-type Cut = { readonly run: () => void; readonly isSocket: boolean }
+import type { ExceededLimit } from '#contract/snapshot.ts'
+
+/** One request in flight. */
+export type Flight = {
+  /** What the process was killed for that had it, and whether this request is the likely culprit. */
+  readonly exceeded: Exceeded | undefined
+  /** It is not in flight any more: because the process has answered it whole, or otherwise. */
+  end(how: { readonly isAnswered: boolean }): void
+}
+
+export type Exceeded = { readonly limit: ExceededLimit; readonly isCulprit: boolean }
+
+type Cut = {
+  readonly run: () => void
+  readonly isSocket: boolean
+  /** By `performance.now()`. */
+  readonly beganAt: number
+  exceeded?: Exceeded
+}
+
+type Known = { idleSince: number; answered: number; answeredAt: number }
+
+/** An answer and the next request may pass each other on the way. */
+const crossingMs = 50
 
 /**
  * Counts what is in flight to each target, so that a process is stopped only when nobody waits
@@ -6,38 +29,73 @@ type Cut = { readonly run: () => void; readonly isSocket: boolean }
  */
 export class InFlight {
   readonly #targets = new Map<string, { readonly cuts: Set<Cut>; waiters: (() => void)[] }>()
-  /** Since when nothing is in flight to a target, by `performance.now()`; of those that are live. */
-  #idleSince = new Map<string, number>()
+  /** Of the targets that are live. */
+  #known: ReadonlyMap<string, Known> = new Map()
 
-  /**
-   * Counts one request until the returned function is called. `run` ends it by force, and is
-   * called when a drain has waited long enough.
-   */
-  begin(targetId: string, run: () => void, isSocket = false): () => void {
-    const cut: Cut = { run, isSocket }
+  /** Counts one request until it ends. `run` ends it by force: a drain has waited long enough. */
+  begin(targetId: string, run: () => void, isSocket = false): Flight {
+    const cut: Cut = { run, isSocket, beganAt: performance.now() }
     const target = this.#targets.get(targetId) ?? { cuts: new Set(), waiters: [] }
     this.#targets.set(targetId, target)
     target.cuts.add(cut)
-    return () => {
-      if (!target.cuts.delete(cut) || target.cuts.size > 0) return
+    const end: Flight['end'] = ({ isAnswered }) => {
+      if (!target.cuts.delete(cut)) return
+      this.#ended(targetId, isAnswered)
+      if (target.cuts.size > 0) return
       this.#targets.delete(targetId)
-      if (this.#idleSince.has(targetId)) this.#idleSince.set(targetId, performance.now())
       for (const wake of target.waiters) wake()
+    }
+    return {
+      get exceeded() {
+        return cut.exceeded
+      },
+      end,
+    }
+  }
+
+  #ended(targetId: string, isAnswered: boolean): void {
+    const known = this.#known.get(targetId)
+    if (!known) return
+    const now = performance.now()
+    known.idleSince = now
+    if (!isAnswered) return
+    known.answeredAt = now
+    known.answered += 1
+  }
+
+  answered(targetIds: readonly string[]): number {
+    return targetIds.reduce((sum, id) => sum + (this.#known.get(id)?.answered ?? 0), 0)
+  }
+
+  /**
+   * Marks what is in flight to these targets, whose process is to be killed. A process that is stuck
+   * takes nothing up any more: the likely culprit is the first request that it was sent around its
+   * last answer or after it. Of memory that is gone nobody can say who took it.
+   */
+  exceeded(targetIds: readonly string[], limit: ExceededLimit): void {
+    const answeredAt = Math.max(...targetIds.map((id) => this.#known.get(id)?.answeredAt ?? 0))
+    const cuts = targetIds
+      .flatMap((id) => [...(this.#targets.get(id)?.cuts ?? [])])
+      .toSorted((a, b) => a.beganAt - b.beganAt)
+    const first = cuts.find(({ beganAt }) => beganAt >= answeredAt - crossingMs) ?? cuts.at(-1)
+    for (const cut of cuts) {
+      cut.exceeded = { limit, isCulprit: limit === 'cpu' && cut === first }
     }
   }
 
   /** Says which targets there are: a new one is idle from now on. */
   watch(targetIds: Iterable<string>): void {
     const now = performance.now()
-    const known = this.#idleSince
-    this.#idleSince = new Map([...targetIds].map((id) => [id, known.get(id) ?? now]))
+    const fresh = (): Known => ({ idleSince: now, answered: 0, answeredAt: now })
+    const known = this.#known
+    this.#known = new Map([...targetIds].map((id) => [id, known.get(id) ?? fresh()]))
   }
 
   /** How long nothing has been in flight to any of these targets, in ms; 0 while something is. */
   idleMs(targetIds: readonly string[]): number {
     const now = performance.now()
     return targetIds.reduce((least, id) => {
-      const idle = this.count(id) > 0 ? 0 : now - (this.#idleSince.get(id) ?? now)
+      const idle = this.count(id) > 0 ? 0 : now - (this.#known.get(id)?.idleSince ?? now)
       return Math.min(least, idle)
     }, Infinity)
   }

@@ -32,6 +32,12 @@ export const pages = {
     title: 'Worker threw exception',
     text: 'An unknown error occurred while rendering the page: the Worker threw a JavaScript exception.',
   },
+  exceeded: {
+    status: 503,
+    code: 1102,
+    title: 'Worker exceeded resource limits',
+    text: 'The Worker used more CPU time or memory than it may, and was stopped.',
+  },
   unavailable: {
     status: 502,
     title: 'Bad gateway',

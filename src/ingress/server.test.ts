@@ -81,7 +81,12 @@ function publish(...targets: Target[]): void {
 }
 
 async function makeIngress(proxies: readonly string[]): Promise<void> {
-  const waker: WakePort = { wake: (routed) => void woken.push(routed) }
+  const waker: WakePort = {
+    wake(routed) {
+      woken.push(routed)
+      if (routed.version === undefined) publish(target({ state: 'down' }))
+    },
+  }
   ingress = createIngress({ trust: trustIn(proxies), random, log: silent, waker })
   ingress.publishRoutes({ hosts: new Map([['w.localhost', { account, worker }]]) })
   publish(target())

@@ -3,12 +3,18 @@ import type { Duplex } from 'node:stream'
 import type { Address, Listening } from '#contract/listening.ts'
 import type { Log } from '#contract/ports/log.ts'
 import type { Random } from '#contract/ports/random.ts'
-import type { IngressPort, RouteTable, Target, WakePort } from '#contract/snapshot.ts'
+import type {
+  ExceededLimit,
+  IngressPort,
+  RouteTable,
+  Target,
+  WakePort,
+} from '#contract/snapshot.ts'
 import type { Certificates } from './certificates.ts'
 import { Doors } from './doors.ts'
 import type { VisitorRequest, VisitorResponse } from './exchange.ts'
-import { hasBody, Upstream } from './forward.ts'
-import { InFlight } from './in-flight.ts'
+import { hasBody, type Outcome, Upstream } from './forward.ts'
+import { type Exceeded, InFlight } from './in-flight.ts'
 import { holdWaitMs, restartWaitMs, urlBytes, wakeWaitMs } from './limits.ts'
 import { type ErrorPage, pages, sendPage } from './pages.ts'
 import { pick } from './split.ts'
@@ -96,6 +102,14 @@ class IngressServer implements Ingress {
     return this.#inFlight.idleMs(targetIds)
   }
 
+  answered(targetIds: readonly string[]): number {
+    return this.#inFlight.answered(targetIds)
+  }
+
+  exceeded(targetIds: readonly string[], limit: ExceededLimit): void {
+    this.#inFlight.exceeded(targetIds, limit)
+  }
+
   closeWebSockets(targetIds: readonly string[]): void {
     this.#inFlight.cutSockets(targetIds)
   }
@@ -150,9 +164,9 @@ class IngressServer implements Ingress {
         if (outcome === 'answered') return undefined
         if (outcome === 'threw') return pages.threw
         // The Worker may have acted on it, or died of it: what is safe to repeat is, once.
-        if (outcome === 'broken' && (broken++ > 0 || !isRepeatable(request))) {
-          return pages.unavailable
-        }
+        const isLast = outcome !== 'unreached' && (broken++ > 0 || !isRepeatable(request))
+        if (typeof outcome === 'object' && (isLast || outcome.isCulprit)) return pages.exceeded
+        if (isLast) return pages.unavailable
         if (request.readableDidRead && hasBody(request)) return pages.unavailable
       }
       const left = began + this.#patience(site) - performance.now()
@@ -167,14 +181,17 @@ class IngressServer implements Ingress {
     request: VisitorRequest,
     response: VisitorResponse,
     to: { readonly visit: Visit; readonly target: Target },
-  ): Promise<Awaited<ReturnType<Upstream['forward']>>> {
+  ): Promise<Outcome | Exceeded> {
     const { visit, target } = to
-    const end = this.#inFlight.begin(target.id, () => response.destroy())
+    const flight = this.#inFlight.begin(target.id, () => response.destroy())
+    let isAnswered = false
     try {
       const headers = forwardedHeaders(request, visit, target)
-      return await this.#upstream(target).forward(request, response, headers)
+      const outcome = await this.#upstream(target).forward(request, response, headers)
+      isAnswered = outcome === 'threw' || response.writableEnded
+      return outcome === 'broken' ? (flight.exceeded ?? outcome) : outcome
     } finally {
-      end()
+      flight.end({ isAnswered })
     }
   }
 
@@ -202,7 +219,9 @@ class IngressServer implements Ingress {
         const headers = forwardedHeaders(upgrade.request, visit, target)
         const outcome = await this.#joinOnce({ ...upgrade, headers, target })
         if (outcome === 'answered') return undefined
-        if (outcome === 'broken' && broken++ > 0) return pages.unavailable
+        const isLast = outcome !== 'unreached' && broken++ > 0
+        if (typeof outcome === 'object' && (isLast || outcome.isCulprit)) return pages.exceeded
+        if (isLast) return pages.unavailable
       }
       const left = began + this.#patience(site) - performance.now()
       if (left <= 0) return pages.unavailable
@@ -212,13 +231,14 @@ class IngressServer implements Ingress {
     }
   }
 
-  async #joinOnce(upgrade: Omit<Upgrade, 'cut'>): Promise<Joined> {
+  async #joinOnce(upgrade: Omit<Upgrade, 'cut'>): Promise<Joined | Exceeded> {
     const cut = new AbortController()
-    const end = this.#inFlight.begin(upgrade.target.id, () => cut.abort(), true)
+    const flight = this.#inFlight.begin(upgrade.target.id, () => cut.abort(), true)
     try {
-      return await joinWebSocket({ ...upgrade, cut: cut.signal })
+      const joined = await joinWebSocket({ ...upgrade, cut: cut.signal })
+      return joined === 'broken' ? (flight.exceeded ?? joined) : joined
     } finally {
-      end()
+      flight.end({ isAnswered: false })
     }
   }
 

@@ -59,8 +59,8 @@ export class Table {
   }
 
   /**
-   * Waits until the Worker has a target that is up, or is not to be found at the address any more,
-   * at most for so long. `false` at once if too many wait already.
+   * Waits until the Worker has a target that is up, or is asleep and to be woken, or is not to be
+   * found at the address any more, at most for so long. `false` at once if too many wait already.
    */
   up(address: Address, site: Site, milliseconds: number): Promise<boolean> {
     if (this.#isSettled({ address, site })) return Promise.resolve(true)
@@ -82,7 +82,9 @@ export class Table {
   #isSettled({ address, site: { routed } }: Omit<Waiter, 'wake'>): boolean {
     // A preview is found by asking, which its waiters do again when they are woken.
     const now = routed.version === undefined ? this.find(address) : this.#site(routed)
-    return now === undefined || now.targets.some(({ state }) => state === 'up')
+    if (now === undefined) return true
+    const { targets } = now
+    return targets.some(({ state }) => state === 'up') || (targets.length > 0 && isAsleep(now))
   }
 
   #site(routed: RoutedWorker): Site {

@@ -1,11 +1,15 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { CellPlan, Module } from '#contract/cell.ts'
+import type { CellDeath, CellPlan, CellStatus, Module, WorkerPlan } from '#contract/cell.ts'
+import { messageOf } from '#contract/errors.ts'
 import type { WorkerName } from '#contract/ids.ts'
-import type { Target } from '#contract/snapshot.ts'
+import type { ExceededLimit, Target } from '#contract/snapshot.ts'
+import { BackOff, type Use } from './back-off.ts'
 import { type CellConfig, printConfig, writeConfig } from './config.ts'
+import { cpuLimitMs } from './cpu-limit.ts'
 import type { CellHostOptions } from './host.ts'
-import { type AgentCall, WorkerdProcess } from './process.ts'
+import { processBytes } from './limits.ts'
+import { type AgentCall, type Usage, WorkerdProcess } from './process.ts'
 import {
   assignmentOf,
   grantsOf,
@@ -18,52 +22,65 @@ import {
 } from './slots.ts'
 import { sources } from './sources.ts'
 import { startMessage } from './start-message.ts'
+import type { Watchdog } from './watchdog.ts'
 
 export type CellContext = CellHostOptions & {
   readonly rootCertificates: readonly string[] | undefined
   /** Aborted when the host closes. */
   readonly closing: AbortSignal
-  /** Called when targets went up or down by themselves. */
+  /** Called when targets went up, down or to sleep by themselves. */
   readonly changed: () => void
+  /** Reads every module of some Workers. One that can't be read throws when it is asked for. */
+  readonly load: (workers: readonly WorkerPlan[]) => Promise<Read>
+  readonly watchdog: Watchdog
 }
 
 /** Gives the bytes of a module, which are all in memory. */
 export type Read = (module: Module) => Uint8Array
 
 const agentMs = 10_000
-const firstBackOffMs = 100
-const longestBackOffMs = 30_000
-/** A cell that was up for so long has recovered: its next crash is the first again. */
-const healthyMs = 60_000
+/** How long a process may take to end that has nothing to do. */
+const sleepGraceMs = 1_000
+/** A cell is started so long before the alarm that it wakes up for. */
+const startAheadMs = 200
+/** setTimeout takes no more than 31 bits. */
+const longestTimerMs = 2 ** 31 - 1
 
-/** A cell as planned, whatever process it is in: it outlives crashes. Owned by the host. */
+/** A cell as planned, whatever process it is in: it outlives crashes and sleep. Owned by the host. */
 export class Cell {
   readonly #context: CellContext
-  readonly #read: Read
   readonly #id: string
   readonly #stopping = new AbortController()
+  readonly #backOff = new BackOff()
   #plan: CellPlan
   #slots: readonly Slot[]
   #process: WorkerdProcess | undefined
-  #launching: Promise<void> = Promise.resolve()
+  /** A process that starts or stops: there is one such change at a time. */
+  #transition: Promise<void> = Promise.resolve()
   #backplane: AsyncDisposable | undefined
-  #restart: Disposable | undefined
-  #backOffMs = firstBackOffMs
+  #timer: Disposable | undefined
   #generation = 0
   /** Held: its objects are being taken over; it may have to come back. */
   #isHeld = false
+  /** Asleep: it has no process, and nothing but a visitor or an alarm starts one. */
+  #isAsleep = false
+  #startedAt = 0
+  #deaths = 0
+  #lastDeath: CellDeath | undefined
+  #nextStartAt: number | undefined
+  /** What its process is being killed for. */
+  #exceeded: ExceededLimit | undefined
 
-  private constructor(context: CellContext, plan: CellPlan, read: Read) {
+  private constructor(context: CellContext, plan: CellPlan) {
     this.#context = context
     this.#plan = plan
-    this.#read = read
     this.#id = context.random.hex(6)
     this.#slots = plan.workers.map((worker, index) => newSlot(`w${index}`, worker, context))
   }
 
   /** Starts a cell; resolves when every Worker in it can be called. Throws with workerd's words. */
-  static async start(context: CellContext, plan: CellPlan, read: Read): Promise<Cell> {
-    const cell = await Cell.#prepare(context, plan, read)
+  static async start(context: CellContext, plan: CellPlan): Promise<Cell> {
+    const cell = new Cell(context, plan)
     try {
       await cell.#launch()
       return cell
@@ -73,21 +90,19 @@ export class Cell {
     }
   }
 
-  /** As `start`, but a cell that does not come up is down, and tried again until it does. */
-  static async restore(context: CellContext, plan: CellPlan, read: Read): Promise<Cell> {
-    const cell = await Cell.#prepare(context, plan, read)
-    await cell.#launchAgain()
-    return cell
-  }
-
-  static async #prepare(context: CellContext, plan: CellPlan, read: Read): Promise<Cell> {
-    const cell = new Cell(context, plan, read)
-    const { backplane } = context
-    cell.#backplane = await backplane.open(
-      cell.#id,
-      socketPath(context.runDirectory, cell.#id, 'b'),
-    )
-    backplane.grant(cell.#id, grantsOf(cell.#id, cell.#slots))
+  /**
+   * A cell that was there before: asleep, if cells sleep. Otherwise it is started, and tried again
+   * until it comes up.
+   */
+  static async restore(context: CellContext, plan: CellPlan): Promise<Cell> {
+    const cell = new Cell(context, plan)
+    if (context.sleepMs === undefined) {
+      await cell.#launchAgain()
+    } else {
+      cell.#isAsleep = true
+      cell.#transition = cell.#awaitAlarm()
+      await cell.#transition
+    }
     return cell
   }
 
@@ -100,8 +115,8 @@ export class Cell {
   }
 
   targets(): readonly { readonly worker: WorkerName; readonly target: Target }[] {
-    const isUp = this.#process && !this.#process.isGone
-    const state = this.#isHeld ? 'held' : isUp ? 'up' : 'down'
+    const isUp = this.#process && !this.#process.isGone && this.#exceeded === undefined
+    const state = this.#isHeld ? 'held' : this.#isAsleep ? 'asleep' : isUp ? 'up' : 'down'
     return this.#slots.flatMap((slot) => {
       if (!slot.door) return []
       const { worker, percentage, version } = slot.plan
@@ -119,20 +134,53 @@ export class Cell {
     const next = replan(before, plan)
     this.#plan = plan
     this.#slots = next
-    this.#context.backplane.grant(this.#id, grantsOf(this.#id, next))
+    if (this.#backplane) this.#context.backplane.grant(this.#id, grantsOf(this.#id, next))
     const calls = next.flatMap((slot, index): AgentCall[] => {
       const old = before[index]
       const argument = old && assignmentOf(old, slot)
       return argument ? [{ slot: slot.id, method: 'assign', argument }] : []
     })
     // A process that is starting was given the old values; one that is down will take the new.
-    await this.#launching
+    await this.#transition
     if (this.#process && calls.length > 0) await this.#process.call(calls, agentMs)
   }
 
   /** Whether any process of it may have files of Durable Objects open. */
   get hasObjects(): boolean {
     return this.#plan.workers.some(({ objects }) => objects.length > 0)
+  }
+
+  get isAsleep(): boolean {
+    return this.#isAsleep
+  }
+
+  /** What its process uses; `undefined` if there is none. */
+  usage(): Usage | undefined {
+    return this.#process?.usage()
+  }
+
+  status(): CellStatus {
+    const usage = this.usage()
+    const isUp = this.#process !== undefined
+    const { state } = this.targets()[0]?.target ?? { state: 'down' }
+    const isWaiting = this.#nextStartAt !== undefined
+    return {
+      workers: [...new Set(this.#plan.workers.map(({ worker }) => worker))],
+      isPreview: false,
+      state:
+        state === 'held' || state === 'asleep'
+          ? state
+          : state === 'up'
+            ? 'running'
+            : isWaiting
+              ? 'waiting'
+              : 'starting',
+      deaths: this.#deaths,
+      ...(this.#lastDeath && { lastDeath: this.#lastDeath }),
+      ...(this.#nextStartAt !== undefined && { nextStartAt: isoTime(this.#nextStartAt) }),
+      ...(isUp && { startedAt: isoTime(this.#startedAt) }),
+      ...(usage && { memoryBytes: usage.memoryBytes, cpuMs: Math.round(usage.cpuMs) }),
+    }
   }
 
   /** From now on its targets are held: nobody is sent there, and nobody is refused. */
@@ -142,8 +190,8 @@ export class Cell {
 
   /** Stops the process of a cell that is held, so that another may open its objects. */
   async pause(graceMs: number): Promise<void> {
-    this.#restart?.[Symbol.dispose]()
-    await this.#launching
+    this.#clearTimer()
+    await this.#transition
     await this.#process?.stop(graceMs)
     this.#process = undefined
   }
@@ -152,24 +200,63 @@ export class Cell {
   async resume(): Promise<void> {
     this.#isHeld = false
     if (this.#process) return
+    if (this.#isAsleep) {
+      await this.#awaitAlarm()
+    } else {
+      this.#renewDoors()
+      await this.#launchAgain()
+    }
+  }
+
+  /**
+   * Stops the process until a visitor or an alarm comes. The caller has seen in this very turn that
+   * nothing is in flight.
+   */
+  sleep(): Promise<void> {
+    if (this.#isAsleep || this.#isHeld || this.#stopping.signal.aborted || !this.#process) {
+      return this.#transition
+    }
+    this.#isAsleep = true
+    this.#context.log.debug('a cell falls asleep', { cell: this.#id })
+    this.#context.changed()
+    this.#transition = this.#transition.then(() => this.#fallAsleep())
+    return this.#transition
+  }
+
+  async #fallAsleep(): Promise<void> {
+    await this.#process?.stop(sleepGraceMs)
+    this.#process = undefined
+    await this.#closeBackplane()
     this.#renewDoors()
-    await this.#launchAgain()
+    await this.#awaitAlarm()
+  }
+
+  /** Starts the process of a cell that is asleep; does nothing if it is not. */
+  wake(): void {
+    if (!this.#isAsleep || this.#isHeld || this.#stopping.signal.aborted) return
+    this.#isAsleep = false
+    this.#clearTimer()
+    this.#context.changed()
+    this.#transition = this.#transition.then(() => this.#tryLaunch())
   }
 
   /** Stops the process, gracefully for `graceMs`, and all that belongs to it. */
   async stop(graceMs: number): Promise<void> {
     this.#stopping.abort()
-    this.#restart?.[Symbol.dispose]()
-    await this.#launching
+    this.#clearTimer()
+    await this.#transition
+    this.#clearTimer()
     await this.#process?.stop(graceMs)
-    await this.#backplane?.[Symbol.asyncDispose]()
+    await this.#closeBackplane()
   }
 
   async #launch(): Promise<void> {
     const context = this.#context
-    const agentSocket = socketPath(context.runDirectory, this.#id, 'a')
     const log = context.log.child({ cell: this.#id, account: this.#plan.account })
-    const config = this.#config(agentSocket)
+    const agentSocket = socketPath(context.runDirectory, this.#id, 'a')
+    const read = await context.load(this.#plan.workers)
+    await this.#openBackplane()
+    const config = this.#config(agentSocket, read)
     log.debug('configuration', { text: printConfig(config) })
     if (this.hasObjects) await mkdir(this.#objectsDirectory, { recursive: true, mode: 0o700 })
     const doors = this.#slots.flatMap(({ door }) => (door ? [door.socketPath] : []))
@@ -194,29 +281,76 @@ export class Cell {
       throw error
     }
     this.#process = started
-    const startedAt = context.clock.now()
-    void started.exited.then((how) => this.#onExit(startedAt, how))
+    this.#exceeded = undefined
+    this.#startedAt = context.clock.now()
+    const watch = this.#watch(started)
+    void started.exited.then((how) => this.#onExit(started, watch, how))
+  }
+
+  #watch(started: WorkerdProcess): Disposable {
+    const { ingress, watchdog, limits } = this.#context
+    const { workers } = this.#plan
+    return watchdog.watch({
+      usage: () => started.usage(),
+      ping: () => started.ping(),
+      answered: () => ingress.answered(this.targetIds),
+      cpuLimitMs: () => cpuLimitMs(this.#plan.workers, this.#atWork(), limits.cpuMs),
+      memoryLimitBytes: processBytes + workers.length * limits.memoryBytes,
+      exceeded: (limit) => this.#kill(started, limit),
+    })
+  }
+
+  /** Workers that visitors wait for. */
+  #atWork(): ReadonlySet<WorkerName> {
+    const { ingress } = this.#context
+    const busy = this.#slots.filter((slot) => ingress.idleMs([this.#targetId(slot)]) === 0)
+    return new Set(busy.map(({ plan }) => plan.worker))
+  }
+
+  /** Nobody else is sent there, and who waits there learns why it ends. */
+  #kill(started: WorkerdProcess, limit: ExceededLimit): void {
+    if (started !== this.#process) return
+    this.#exceeded = limit
+    this.#context.ingress.exceeded(this.targetIds, limit)
+    this.#context.changed()
+    started.kill()
   }
 
   /** Nobody asked it to go: say so at once, and bring it back. */
-  #onExit(startedAt: number, how: string): void {
+  #onExit(ended: WorkerdProcess, watch: Disposable, how: string): void {
+    watch[Symbol.dispose]()
+    if (ended !== this.#process) return
+    const reason = this.#exceeded ?? 'crash'
     this.#process = undefined
-    if (this.#stopping.signal.aborted || this.#isHeld) return
-    const { clock, log } = this.#context
-    if (clock.now() - startedAt > healthyMs) this.#backOffMs = firstBackOffMs
-    log.warn('a cell died', { cell: this.#id, how, restartInMs: this.#backOffMs })
+    this.#exceeded = undefined
+    if (this.#stopping.signal.aborted || this.#isHeld || this.#isAsleep) return
+    const use = {
+      ranMs: this.#context.clock.now() - this.#startedAt,
+      answered: this.#context.ingress.answered(this.targetIds),
+    }
     this.#context.changed()
-    this.#scheduleRestart()
+    this.#startLater({ reason, detail: how }, use)
   }
 
-  #scheduleRestart(): void {
+  /** Takes note of a death and starts it again after a while, unless who holds it does that. */
+  #startLater({ reason, detail }: Omit<CellDeath, 'at'>, use: Use): void {
+    const { clock, log } = this.#context
+    this.#deaths += 1
+    this.#lastDeath = { at: isoTime(clock.now()), reason, detail }
     // Who holds it brings it back, and until then others may have its objects open.
     if (this.#stopping.signal.aborted || this.#isHeld) return
-    this.#restart = this.#context.clock.after(this.#backOffMs, () => {
+    const restartInMs = this.#backOff.died(reason, use)
+    const workers = [...new Set(this.#plan.workers.map(({ worker }) => worker))].join(' ')
+    const { account } = this.#plan
+    const fields = { cell: this.#id, account, workers, reason, detail, ...use, restartInMs }
+    if (reason === 'start') log.error('a cell did not start', fields)
+    else log.warn('a cell died', fields)
+    this.#nextStartAt = clock.now() + restartInMs
+    this.#timer = clock.after(restartInMs, () => {
+      this.#nextStartAt = undefined
       this.#renewDoors()
       void this.#launchAgain()
     })
-    this.#backOffMs = Math.min(this.#backOffMs * 2, longestBackOffMs)
   }
 
   /** What a client learned of the doors of the process before opens nothing of the next. */
@@ -225,20 +359,60 @@ export class Cell {
     this.#slots = this.#slots.map((slot) => ({ ...slot, door: newDoor(this.#context) }))
   }
 
-  /** Launches; after a failure, and a longer pause each time, again. Never throws. */
   async #launchAgain(): Promise<void> {
-    this.#launching = this.#launch().then(
-      () => this.#context.changed(),
-      (error: unknown) => {
-        const { log } = this.#context
-        log.error('a cell did not start', { cell: this.#id, error: this.#explain(error) })
-        this.#scheduleRestart()
-      },
-    )
-    await this.#launching
+    this.#transition = this.#transition.then(() => this.#tryLaunch())
+    await this.#transition
   }
 
-  #config(agentSocket: string): CellConfig {
+  /** Launches; after a failure, and a longer pause each time, again. Never throws. */
+  async #tryLaunch(): Promise<void> {
+    try {
+      if (this.#stopping.signal.aborted) return
+      await this.#launch()
+      this.#context.changed()
+    } catch (error) {
+      const death = { reason: 'start', detail: this.#explain(error) } as const
+      this.#startLater(death, { ranMs: 0, answered: 0 })
+    }
+  }
+
+  /** Sees to it that a cell that is asleep wakes up for the next alarm of its objects. */
+  async #awaitAlarm(): Promise<void> {
+    const { nextAlarm, clock, log } = this.#context
+    this.#clearTimer()
+    if (!this.hasObjects) return
+    const namespaces = this.#plan.workers.flatMap(({ objects }) => objects.map(({ id }) => id))
+    const at = await nextAlarm(this.#plan.account, namespaces).catch((error: unknown) => {
+      // Not knowing, it is better awake: the process runs its alarms by itself.
+      log.warn('the alarms of a cell can not be read', { cell: this.#id, error: messageOf(error) })
+      return clock.now()
+    })
+    if (at === undefined || !this.#isAsleep || this.#stopping.signal.aborted) return
+    const waitMs = Math.max(0, Math.min(at - clock.now() - startAheadMs, longestTimerMs))
+    this.#timer = clock.after(waitMs, () => {
+      if (clock.now() + startAheadMs < at) void this.#awaitAlarm()
+      else this.wake()
+    })
+  }
+
+  #clearTimer(): void {
+    this.#timer?.[Symbol.dispose]()
+    this.#timer = undefined
+    this.#nextStartAt = undefined
+  }
+
+  async #openBackplane(): Promise<void> {
+    const { backplane, runDirectory } = this.#context
+    this.#backplane ??= await backplane.open(this.#id, socketPath(runDirectory, this.#id, 'b'))
+    backplane.grant(this.#id, grantsOf(this.#id, this.#slots))
+  }
+
+  async #closeBackplane(): Promise<void> {
+    await this.#backplane?.[Symbol.asyncDispose]()
+    this.#backplane = undefined
+  }
+
+  #config(agentSocket: string, read: Read): CellConfig {
     return {
       slots: this.#slots,
       agentSocket,
@@ -250,7 +424,7 @@ export class Cell {
       agentSource: sources.agent,
       hiddenSource: sources.hidden,
       capabilityHeader: this.#context.capabilityHeader,
-      read: this.#read,
+      read,
     }
   }
 
@@ -265,4 +439,8 @@ export class Cell {
   #targetId(slot: Slot): string {
     return `${this.#id}.${this.#generation}.${slot.id}`
   }
+}
+
+function isoTime(milliseconds: number): string {
+  return new Date(milliseconds).toISOString()
 }

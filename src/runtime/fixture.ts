@@ -13,7 +13,13 @@ import type {
 } from '#contract/cell.ts'
 import { type BlobKey, blobKey, workerName } from '#contract/ids.ts'
 import type { Log, LogFields } from '#contract/ports/log.ts'
-import { type LiveTable, liveKey, type Target } from '#contract/snapshot.ts'
+import {
+  type LiveTable,
+  liveKey,
+  type RoutedWorker,
+  type Target,
+  type WakePort,
+} from '#contract/snapshot.ts'
 import type { Wire } from '#contract/wire.ts'
 import { decideChange } from '#deploy/change.ts'
 import { systemClock } from '#drivers/clock/system/driver.ts'
@@ -44,6 +50,8 @@ export interface Fixture extends AsyncDisposable {
   applyAnd(commit: () => Promise<void>, ...cells: readonly (readonly WorkerPlan[])[]): Promise<void>
   restore(...cells: readonly (readonly WorkerPlan[])[]): Promise<void>
   targets(worker: string): readonly Target[]
+  /** Leads `<name>.localhost` to one version of a Worker by itself, until the next `apply`. */
+  routePreview(name: string, of: RoutedWorker): void
   /** Where ingress takes WebSockets for a Worker, which its Host header names. */
   url(path?: string): string
   /** A request through ingress. */
@@ -86,12 +94,16 @@ export async function startFixture(options: Partial<CellHostOptions> = {}): Prom
     holdMs: 2_000,
     objectsDirectory: `${rooms.folder}/objects`,
     startTimeoutMs: 5_000,
+    limits: { cpuMs: 30_000, memoryBytes: 128 * 1024 * 1024 },
+    nextAlarm: async () => undefined,
+    planPreview: async () => undefined,
     ...options,
     runDirectory,
   }).catch(async (error: unknown) => {
     await rooms.close()
     throw error
   })
+  rooms.waker.wake = (worker) => host.wake(worker)
   const plan = (worker: string, source: Source): WorkerPlan => planOf(worker, source, modules)
   return {
     host,
@@ -108,6 +120,7 @@ export async function startFixture(options: Partial<CellHostOptions> = {}): Prom
     apply: (...cells) => host.apply(account, rooms.route(cells)),
     applyAnd: (commit, ...cells) => host.apply(account, rooms.route(cells), commit),
     restore: (...cells) => host.restore(account, rooms.route(cells)),
+    routePreview: (name, of) => rooms.addRoute(name, of),
     url: (path = '/') => `ws://127.0.0.1:${port}${path}`,
     targets: (worker) =>
       rooms.live().workers.get(liveKey({ account, worker: workerName.parse(worker) })) ?? [],
@@ -134,21 +147,33 @@ async function startRooms() {
     },
     log: recorder(log),
   })
+  let hosts = new Map<string, RoutedWorker>()
+  // Ingress comes before the host that wakes for it.
+  const waker: Partial<WakePort> = {}
   const { ingress, live } = observed(
-    createIngress({ trust: trustIn([]), random: systemRandom, log: recorder(log) }),
+    createIngress({
+      trust: trustIn([]),
+      random: systemRandom,
+      log: recorder(log),
+      waker: { wake: (worker) => waker.wake?.(worker) },
+    }),
   )
   return {
     folder: folder.path,
     log,
     calls,
     live,
+    waker,
     port: (await ingress.listen({ host: '127.0.0.1', port: 0 })).port,
     ports: { backplane, ingress, log: recorder(log) },
+    addRoute(name: string, of: RoutedWorker): void {
+      hosts.set(`${name}.localhost`, of)
+      ingress.publishRoutes({ hosts })
+    },
     route(cells: readonly (readonly WorkerPlan[])[]): CellPlan[] {
       const names = cells.flat().map(({ worker }) => worker)
-      ingress.publishRoutes({
-        hosts: new Map(names.map((worker) => [`${worker}.localhost`, { account, worker }])),
-      })
+      hosts = new Map(names.map((worker) => [`${worker}.localhost`, { account, worker }]))
+      ingress.publishRoutes({ hosts })
       return cells.map((workers) => ({ account, workers }))
     },
     async close(): Promise<void> {

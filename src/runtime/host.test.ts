@@ -255,7 +255,7 @@ suite('a cell that dies', () => {
     assert.equal(await socketsIn(fixture), 3)
     assert.ok(
       fixture.log.some(
-        ({ message, fields }) => message === 'a cell died' && fields['how'] === 'SIGKILL',
+        ({ message, fields }) => message === 'a cell died' && fields['detail'] === 'SIGKILL',
       ),
     )
   })
@@ -282,7 +282,7 @@ suite('a cell that dies', () => {
     const waits = fixture.log.flatMap(({ message, fields }) =>
       message === 'a cell died' ? [fields['restartInMs']] : [],
     )
-    assert.deepEqual(waits, [100, 200, 400])
+    assert.deepEqual(waits, [10, 250, 500])
   })
 })
 
@@ -302,7 +302,7 @@ suite('restore', () => {
       fixture.log.filter(
         ({ message, fields }) =>
           message === 'a cell did not start' &&
-          String(fields['error']).startsWith('bad: Uncaught Error: not today'),
+          String(fields['detail']).startsWith('bad: Uncaught Error: not today'),
       ).length
     await eventually(() => failures() >= 3)
     await fixture.apply(

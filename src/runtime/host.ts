@@ -5,6 +5,7 @@ import type {
   CellChange,
   CellHost,
   CellPlan,
+  CellStatus,
   CheckReport,
   Module,
   WorkerPlan,
@@ -14,13 +15,22 @@ import type { AccountId, BlobKey, ObjectNamespaceId } from '#contract/ids.ts'
 import type { Clock } from '#contract/ports/clock.ts'
 import type { Log } from '#contract/ports/log.ts'
 import type { Random } from '#contract/ports/random.ts'
-import { type BackplanePort, type IngressPort, liveKey, type Target } from '#contract/snapshot.ts'
+import {
+  type BackplanePort,
+  type IngressPort,
+  liveKey,
+  type RoutedWorker,
+  type Target,
+} from '#contract/snapshot.ts'
 import { Cell, type CellContext } from './cell.ts'
 import { measureBaseline, runCheck, type StartCost } from './check.ts'
 import { Gate } from './gate.ts'
+import { Idleness } from './idleness.ts'
 import { sweepOrphans } from './orphans.ts'
+import { Previews } from './previews.ts'
 import { Retirement } from './retirement.ts'
 import { hasSameLeads, socketNameLength } from './slots.ts'
+import { Watchdog } from './watchdog.ts'
 
 export type CellHostOptions = {
   readonly workerdPath: string
@@ -48,6 +58,23 @@ export type CellHostOptions = {
   /** How long requests may finish while visitors are held for a process that takes over objects. */
   readonly holdMs: number
   readonly startTimeoutMs: number
+  /** How long a cell may be idle before it is put to sleep. Absent: cells do not sleep. */
+  readonly sleepMs?: number | undefined
+  readonly limits: HostLimits
+  /** When the next alarm of these namespaces is due, in ms since 1970. No process has them open. */
+  readonly nextAlarm: (
+    account: AccountId,
+    namespaces: readonly ObjectNamespaceId[],
+  ) => Promise<number | undefined>
+  /** What a preview needs to run; `undefined` if there is no such version. */
+  readonly planPreview: (of: RoutedWorker) => Promise<CellPlan | undefined>
+}
+
+/** What each Worker may use up that does not ask for something else. */
+export type HostLimits = {
+  /** CPU time of one request, in ms. */
+  readonly cpuMs: number
+  readonly memoryBytes: number
 }
 
 // A start is mostly one core's work, and memory for a moment.
@@ -94,6 +121,10 @@ class WorkerdHost implements CellHost {
   readonly #queues = new Map<AccountId, { waiting: number; last: Promise<void> }>()
   readonly #checking = new Set<Promise<unknown>>()
   readonly #retirement: Retirement
+  readonly #previews: Previews
+  readonly #idleness: Idleness | undefined
+  /** Which cell each Worker is in, by `liveKey`. */
+  #places: ReadonlyMap<string, Cell> = new Map()
   readonly #starts = new Gate(startsAtOnce, longestLine)
   /** Starts for which visitors are held: they have a line of their own. */
   readonly #takeOvers = new Gate(startsAtOnce, longestLine)
@@ -109,7 +140,28 @@ class WorkerdHost implements CellHost {
       rootCertificates: hasSystemCertificates() ? undefined : rootCertificates,
       closing: this.#closing.signal,
       changed: () => this.#publish(),
+      load: (workers) => this.#modules(workers),
+      watchdog: new Watchdog(),
     }
+    this.#previews = new Previews({
+      ...options,
+      start: (plan) => this.#starts.pass(() => Cell.start(this.#context, plan)),
+      retire: (account, cell) => this.#retirement.take(account, cell),
+      changed: () => this.#publish(),
+    })
+    this.#idleness = this.#watchIdleness(options)
+  }
+
+  #watchIdleness({ sleepMs, lingerMs, clock, ingress }: CellHostOptions): Idleness | undefined {
+    if (sleepMs === undefined) return undefined
+    return new Idleness({
+      clock,
+      ingress,
+      cells: () => [...this.#accounts.values()].flat(),
+      // `waitUntil` work goes on for so long after the last request.
+      sleepMs: Math.max(sleepMs, lingerMs),
+      looking: () => this.#previews.sweep(sleepMs),
+    })
   }
 
   /** Starts a process once: to see that workerd runs here, and what a start costs by itself. */
@@ -141,6 +193,17 @@ class WorkerdHost implements CellHost {
     return this.#inTurn(account, () => this.#apply(account, wanted, { start: 'restore' }))
   }
 
+  wake(worker: RoutedWorker): void {
+    if (this.#closing.signal.aborted) return
+    if (worker.version === undefined) this.#places.get(liveKey(worker))?.wake()
+    else this.#previews.wake(worker)
+  }
+
+  status(account: AccountId): readonly CellStatus[] {
+    const cells = (this.#accounts.get(account) ?? []).map((cell) => cell.status())
+    return [...cells, ...this.#previews.status(account)]
+  }
+
   whileStopped(
     account: AccountId,
     namespaces: readonly ObjectNamespaceId[],
@@ -162,6 +225,8 @@ class WorkerdHost implements CellHost {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort()
+    this.#idleness?.[Symbol.dispose]()
+    await this.#previews.close()
     await Promise.all([...this.#checking, ...[...this.#queues.values()].map(({ last }) => last)])
     const cells = [...this.#accounts.values()].flat()
     this.#accounts.clear()
@@ -230,6 +295,7 @@ class WorkerdHost implements CellHost {
     const next = [...kept, ...fresh]
     if (next.length > 0) this.#accounts.set(account, next)
     else this.#accounts.delete(account)
+    this.#previews.retire(account)
     this.#publish()
     for (const cell of running) {
       if (next.includes(cell)) continue
@@ -285,9 +351,7 @@ class WorkerdHost implements CellHost {
     gate: Gate = this.#starts,
   ): Promise<Cell[]> {
     const started = await Promise.allSettled(
-      plans.map((plan) =>
-        gate.pass(async () => Cell[start](this.#context, plan, await this.#modules(plan.workers))),
-      ),
+      plans.map((plan) => gate.pass(() => Cell[start](this.#context, plan))),
     )
     const cells = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
     const failed = started.find((result) => result.status === 'rejected')
@@ -298,13 +362,16 @@ class WorkerdHost implements CellHost {
 
   #publish(): void {
     if (this.#closing.signal.aborted) return
-    const workers = new Map<string, readonly Target[]>()
+    const workers = new Map<string, readonly Target[]>(this.#previews.targets())
+    const places = new Map<string, Cell>()
     for (const cell of [...this.#accounts.values()].flat()) {
       for (const { worker, target } of cell.targets()) {
         const key = liveKey({ account: cell.plan.account, worker })
         workers.set(key, [...(workers.get(key) ?? []), target])
+        places.set(key, cell)
       }
     }
+    this.#places = places
     this.#options.ingress.publishLive({ workers })
   }
 

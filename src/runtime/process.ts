@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { open, readFile, unlink } from 'node:fs/promises'
+import { existsSync, readFileSync } from 'node:fs'
+import { open, unlink } from 'node:fs/promises'
 import { request } from 'node:http'
 import { z } from 'zod'
 import { OperatorError } from '#contract/errors.ts'
@@ -31,6 +31,13 @@ export type AgentCall = {
   readonly argument?: unknown
 }
 
+export type Usage = {
+  /** CPU time of the thread that runs all JavaScript, in ms. */
+  readonly cpuMs: number
+  /** What it holds for itself alone: the binary is shared by all. */
+  readonly memoryBytes: number
+}
+
 const agentResults = z.array(
   z.discriminatedUnion('ok', [
     z.object({ ok: z.literal(true), result: z.unknown().optional() }),
@@ -50,6 +57,8 @@ export class StartError extends Error {
 
 // A refused connection costs 0.2 ms; a start takes tens of milliseconds.
 const pollMs = 2
+// x86-64's. Where pages are larger, too little is counted, and never too much.
+const pageBytes = 4_096
 // The largest answer describes a Worker's exports, whose names are its own choice.
 const answerBytes = 4 * 1024 * 1024
 const keptErrorLength = 64 * 1024
@@ -60,6 +69,7 @@ export class WorkerdProcess {
   readonly #options: ProcessOptions
   /** Resolves when the process is gone and its sockets are removed: with how it went. */
   readonly exited: Promise<string>
+  readonly #gone = new AbortController()
   #isGone = false
 
   private constructor(child: ChildProcess, options: ProcessOptions) {
@@ -69,6 +79,7 @@ export class WorkerdProcess {
     this.exited = promise
     child.once('close', (code, signal) => {
       this.#isGone = true
+      this.#gone.abort()
       void removeAll(options.sockets).then(() => resolve(signal ?? `code ${code}`))
     })
   }
@@ -103,11 +114,21 @@ export class WorkerdProcess {
     return this.#child.pid ?? 0
   }
 
-  /** CPU time of the thread that runs all JavaScript, in ms; `undefined` if it can't be had. */
-  async cpuMs(): Promise<number | undefined> {
-    const text = await readFile(`/proc/${this.pid}/schedstat`, 'utf8').catch(() => '')
-    const nanoseconds = Number(text.split(' ')[0])
-    return nanoseconds > 0 ? nanoseconds / 1e6 : undefined
+  /** What it has used; `undefined` once it is gone, and where the system has no /proc. */
+  usage(): Usage | undefined {
+    try {
+      const [nanoseconds] = readFileSync(`/proc/${this.pid}/schedstat`, 'latin1').split(' ')
+      const [, resident, shared] = readFileSync(`/proc/${this.pid}/statm`, 'latin1').split(' ')
+      const memoryBytes = (Number(resident) - Number(shared)) * pageBytes
+      return { cpuMs: Number(nanoseconds) / 1e6, memoryBytes }
+    } catch {
+      return undefined
+    }
+  }
+
+  /** Resolves when its thread has got round to answering, however long that takes. */
+  async ping(): Promise<void> {
+    await this.#post([], this.#gone.signal)
   }
 
   /** Calls hidden entrypoints, all at once. Throws what the first of them threw. */

@@ -1,0 +1,33 @@
+/** CPU time of one request. developers.cloudflare.com/workers/platform/limits: "CPU time", 30 s. */
+export const cpuMs = 30_000
+
+/** What a Worker may ask for with `limits.cpu_ms`. Same page: 5 minutes. */
+export const longestCpuMs = 300_000
+
+/** Memory of one Worker. Same page: "Memory", 128 MB. */
+export const workerBytes = 128 * 1024 * 1024
+
+/**
+ * What a process holds beside its Workers' own: an idle one has 10 MB, and garbage is not collected
+ * at once.
+ */
+export const processBytes = 64 * 1024 * 1024
+
+/** A cell has recovered that has run so long, or answered so much: its next death is the first again. */
+export const healthyMs = 10_000
+export const healthyAnswers = 10
+
+/** The pauses before a cell that keeps dying is started again: the first is none to speak of. */
+export const firstPauseMs = 10
+export const secondPauseMs = 250
+export const longestPauseMs = 60_000
+
+/** The longest pause of one that exceeds a limit: getting there takes its time, too. */
+export const longestLimitPauseMs = 1_000
+
+/** More cells than this are not kept for having been idle for `shortestIdleMs` only. */
+export const idleCells = 50
+export const shortestIdleMs = 30_000
+
+/** Previews of one account that run side by side. */
+export const previewsPerAccount = 8
