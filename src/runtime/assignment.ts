@@ -9,3 +9,11 @@ export type Assignment = {
   /** Whether `process.env` holds a copy, which is to be changed as well. */
   readonly processEnv: boolean
 }
+
+/**
+ * How calls are spread over the versions of a Worker: by the entrypoint that callers are bound to,
+ * the name under which each version is bound to that, and its share.
+ */
+export type Shares = Readonly<
+  Record<string, readonly (readonly [way: string, percentage: number])[]>
+>

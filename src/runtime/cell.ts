@@ -21,6 +21,7 @@ import {
   socketPath,
 } from './slots.ts'
 import { sources } from './sources.ts'
+import { sharesOf, splitService } from './splits.ts'
 import { startMessage } from './start-message.ts'
 import type { Watchdog } from './watchdog.ts'
 
@@ -140,6 +141,10 @@ export class Cell {
       const argument = old && assignmentOf(old, slot)
       return argument ? [{ slot: slot.id, method: 'assign', argument }] : []
     })
+    const shares = sharesOf(next)
+    if (JSON.stringify(shares) !== JSON.stringify(sharesOf(before))) {
+      calls.push({ slot: splitService, method: 'assign', argument: shares })
+    }
     // A process that is starting was given the old values; one that is down will take the new.
     await this.#transition
     if (this.#process && calls.length > 0) await this.#process.call(calls, agentMs)
@@ -423,6 +428,7 @@ export class Cell {
       isCheck: false,
       agentSource: sources.agent,
       hiddenSource: sources.hidden,
+      splitSource: sources.split,
       capabilityHeader: this.#context.capabilityHeader,
       read,
     }

@@ -2,7 +2,15 @@ import { Buffer } from 'node:buffer'
 import type { Module, WorkerExports, WorkerPlan } from '#contract/cell.ts'
 import type { CryptoKeyWire, ObjectsWire, Wire, WorkerWire } from '#contract/wire.ts'
 import { type Capnp, CapnpSymbol, capnpVoid, isList, renderCapnp } from './capnp.ts'
-import { type Door, leadOf, type Slot } from './slots.ts'
+import type { Door, Slot } from './slots.ts'
+import {
+  hasEntrypoint,
+  onlyVersion,
+  sharesOf,
+  splitService,
+  splitSource,
+  splitsOf,
+} from './splits.ts'
 
 export type CellConfig = {
   readonly slots: readonly Slot[]
@@ -18,6 +26,7 @@ export type CellConfig = {
   readonly isCheck: boolean
   readonly agentSource: string
   readonly hiddenSource: string
+  readonly splitSource: string
   readonly capabilityHeader: string
   /** The bytes of every module of every slot. */
   readonly read: (module: Module) => Uint8Array
@@ -71,6 +80,7 @@ function configOf(config: CellConfig): Capnp {
       ...slots.map((slot) => ({ name: slot.id, worker: workerOf(slot, config) })),
       ...slots.flatMap((slot) => backendsOf(slot, config)),
       { name: 'agent', worker: agentOf(config) },
+      ...(isSplit(config) ? [{ name: splitService, worker: splitOf(config) }] : []),
       { name: 'internet', network: internet(config.rootCertificates) },
       ...(holdsObjects(config)
         ? [{ name: objectsDisk, disk: { path: config.objectsDirectory, writable: true } }]
@@ -233,7 +243,10 @@ function bindingOf(binding: {
     case 'backend':
       return { name, [wire.client]: config.isCheck ? nobody : backendName(slot, name) }
     case 'worker':
-      return { name, service: config.isCheck ? { name: nobody } : calleeOf(wire, config.slots) }
+      return {
+        name,
+        service: config.isCheck ? { name: nobody } : calleeOf(slot, name, wire, config.slots),
+      }
     case 'objects':
       return { name, durableObjectNamespace: ownerOf(wire, config) }
   }
@@ -249,12 +262,16 @@ function ownerOf({ namespace }: ObjectsWire, { slots, isCheck }: CellConfig): Ca
 }
 
 /**
- * What a service binding leads to. A Worker that lost what others call must not keep them from
- * starting, as workerd would: the call fails instead.
+ * What a service binding leads to: the Worker, or what spreads calls over its versions. A Worker that
+ * lost what others call must not keep them from starting, as workerd would: the call fails instead.
  */
-function calleeOf({ worker, entrypoint, props }: WorkerWire, slots: readonly Slot[]): Capnp {
-  const plans = slots.map(({ plan }) => plan)
-  const callee = slots[leadOf(plans, worker)]
+function calleeOf(slot: Slot, name: string, wire: WorkerWire, slots: readonly Slot[]): Capnp {
+  const split = splitsOf(slots).find((each) => each.caller === slot && each.binding === name)
+  if (split) return { name: splitService, entrypoint: split.entrypoint }
+  return entrypointOf(onlyVersion(slots, wire.worker), wire)
+}
+
+function entrypointOf(callee: Slot | undefined, { entrypoint, props }: WorkerWire): Capnp {
   if (!callee || !hasEntrypoint(callee.plan, entrypoint)) return { name: nobody }
   return {
     name: callee.id,
@@ -263,10 +280,27 @@ function calleeOf({ worker, entrypoint, props }: WorkerWire, slots: readonly Slo
   }
 }
 
-function hasEntrypoint({ exports }: WorkerPlan, name: string | undefined): boolean {
-  if (name === undefined) return exports.hasDefault
-  const found = exports.named.find((each) => each.name === name)
-  return found?.type === 'entrypoint' || found?.type === 'handler'
+/** Whether any call is spread over versions. */
+function isSplit({ slots, isCheck }: CellConfig): boolean {
+  return !isCheck && splitsOf(slots).length > 0
+}
+
+function splitOf({ slots, splitSource: entrypoint }: CellConfig): Capnp {
+  const splits = splitsOf(slots)
+  return {
+    compatibilityDate: '2026-11-01',
+    modules: [
+      { name: 'split.js', esModule: splitSource(splits) },
+      { name: 'entrypoint.js', esModule: entrypoint },
+    ],
+    bindings: [
+      { name: 'shares', json: JSON.stringify(sharesOf(slots)) },
+      ...splits.flatMap(({ wire, ways }) =>
+        ways.map(({ name, callee }) => ({ name, service: entrypointOf(callee, wire) })),
+      ),
+    ],
+    globalOutbound: nobody,
+  }
 }
 
 function keyOf(key: CryptoKeyWire): Capnp {
@@ -312,10 +346,15 @@ function agentOf(config: CellConfig): Capnp {
     modules: [{ name: 'agent.js', esModule: config.agentSource }],
     bindings: config.slots
       .filter((slot) => slot.plan.code.format === 'modules')
-      .map((slot) => ({
+      .map((slot): Capnp => ({
         name: slot.id,
         service: { name: slot.id, entrypoint: config.hiddenName },
-      })),
+      }))
+      .concat(
+        isSplit(config)
+          ? [{ name: splitService, service: { name: splitService, entrypoint: 'Control' } }]
+          : [],
+      ),
     globalOutbound: nobody,
   }
 }

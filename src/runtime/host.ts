@@ -29,7 +29,7 @@ import { Idleness } from './idleness.ts'
 import { sweepOrphans } from './orphans.ts'
 import { Previews } from './previews.ts'
 import { Retirement } from './retirement.ts'
-import { hasSameLeads, socketNameLength } from './slots.ts'
+import { socketNameLength } from './slots.ts'
 import { Watchdog } from './watchdog.ts'
 
 export type CellHostOptions = {
@@ -328,9 +328,7 @@ class WorkerdHost implements CellHost {
     )
     const [only] = candidates
     if (candidates.length !== 1 || !only) return undefined
-    const isReusable =
-      this.#options.decide(only.plan, plan).type !== 'cell' && hasSameLeads(only.plan, plan)
-    return isReusable ? only : undefined
+    return this.#options.decide(only.plan, plan).type === 'cell' ? undefined : only
   }
 
   /** Gives a running cell its new values; `false` if it can't take them. */

@@ -81,6 +81,7 @@ suite('the network of a cell', () => {
         isCheck: true,
         agentSource: sources.agent,
         hiddenSource: sources.hidden,
+        splitSource: sources.split,
         capabilityHeader: 'x',
         read: () => new Uint8Array(),
       }),

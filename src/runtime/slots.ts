@@ -1,6 +1,5 @@
 import type { Grant } from '#contract/backend.ts'
 import type { CellPlan, PlannedBinding, WorkerPlan } from '#contract/cell.ts'
-import type { WorkerName } from '#contract/ids.ts'
 import type { Random } from '#contract/ports/random.ts'
 import type { Assignment } from './assignment.ts'
 import { populatesProcessEnv } from './process-env.ts'
@@ -80,23 +79,6 @@ export function replan(slots: readonly Slot[], plan: CellPlan): readonly Slot[] 
     if (!isAlike || next?.worker !== slot.plan.worker) throw new Error('the plans are not alike')
     return { ...slot, plan: next }
   })
-}
-
-/**
- * Which of the versions of a Worker its callers in the cell are bound to, by its place: the one with
- * the largest share, for as long as the process lives. -1 if there is none.
- */
-export function leadOf(workers: readonly WorkerPlan[], name: WorkerName): number {
-  let lead = -1
-  for (const [index, { worker, percentage }] of workers.entries()) {
-    if (worker === name && percentage > (workers[lead]?.percentage ?? -1)) lead = index
-  }
-  return lead
-}
-
-/** Whether two plans of the same cell bind callers to the same places. */
-export function hasSameLeads(a: CellPlan, b: CellPlan): boolean {
-  return a.workers.every(({ worker }) => leadOf(a.workers, worker) === leadOf(b.workers, worker))
 }
 
 /** What to assign so that a slot's `env` is as planned; nothing if it is so already. */

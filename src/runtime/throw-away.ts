@@ -32,6 +32,7 @@ export function launchThrowAway(
       isCheck: true,
       agentSource: sources.agent,
       hiddenSource: sources.hidden,
+      splitSource: sources.split,
       capabilityHeader: context.capabilityHeader,
       read: checked?.read ?? (() => new Uint8Array()),
     }),

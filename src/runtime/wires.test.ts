@@ -208,25 +208,88 @@ suite('every kind of wire reaches user code', () => {
     })
   })
 
-  test('a binding leads to the version with the largest share, and follows it', async () => {
-    const at = async (share: number, version: string) => ({
-      ...(await fixture.ready('callee', {
-        code: `export default { fetch: () => new Response(${JSON.stringify(version)}) }`,
-        version,
-      })),
-      percentage: share,
+  test('calls are spread over the versions of a split deployment, by their shares', async () => {
+    const callee = (version: string): string => `
+      import { RpcTarget, WorkerEntrypoint } from 'cloudflare:workers'
+      class Counter extends RpcTarget { #n = 0; add() { return ++this.#n } }
+      export class Api extends WorkerEntrypoint {
+        async fetch(request) {
+          return new Response('${version} ' + this.ctx.props.p + ' ' + await request.text())
+        }
+        version() { return '${version}' }
+        counter() { return new Counter() }
+        boom() { throw new RangeError('boom') }
+        twice(f) { return f(21) }
+        get property() { return 'a value' }
+      }
+      export default { fetch: () => new Response('${version}') }`
+    const at = async (percentage: number, version: string) => ({
+      ...(await fixture.ready('callee', { code: callee(version), version: idOf(version) })),
+      percentage,
     })
     const main = await fixture.ready('main', {
-      code: `export default { fetch: (r, env) => env.S.fetch(r) }`,
-      bindings: { S: service('callee') },
+      code: `
+        let asked = 0
+        const tell = async (run) => { try { return await run() } catch (e) { return String(e) } }
+        export default {
+          async fetch(request, env) {
+            const counts = { call: {}, fetch: {}, asked: ++asked }
+            for (let n = 0; n < 200; n++) {
+              const version = await env.API.version()
+              counts.call[version] = (counts.call[version] ?? 0) + 1
+              const text = await (await env.S.fetch('http://x/')).text()
+              counts.fetch[text] = (counts.fetch[text] ?? 0) + 1
+            }
+            using counter = await env.API.counter()
+            await counter.add()
+            const body = await (await env.API.fetch('http://x/', { method: 'POST', body: 'b' })).text()
+            return Response.json({
+              counts,
+              body: body.slice(4),
+              pipelined: await env.API.counter().add(),
+              counter: await counter.add(),
+              twice: await env.API.twice((n) => 2 * n),
+              property: await env.API.property,
+              boom: await tell(() => env.API.boom()),
+              missing: await tell(() => env.API.nope()),
+              control: await tell(() => env.API.assign({})),
+            })
+          },
+        }`,
+      bindings: {
+        S: service('callee'),
+        API: service('callee', { entrypoint: 'Api', props: { p: 'props' } }),
+      },
     })
-    await fixture.apply([await at(20, 'one'), await at(80, 'two'), main])
-    assert.equal((await fixture.visit('main')).body, 'two')
-    assert.deepEqual(
-      fixture.targets('callee').map(({ percentage }) => percentage),
-      [20, 80],
-    )
-    await fixture.apply([await at(90, 'one'), await at(10, 'two'), main])
-    assert.equal((await fixture.visit('main')).body, 'one')
+    const seen = async () => JSON.parse((await fixture.visit('main')).body)
+    await fixture.apply([await at(25, 'one'), await at(75, 'two'), main])
+    const { counts, ...rest } = await seen()
+    assert.deepEqual(rest, {
+      body: 'props b',
+      pipelined: 1,
+      counter: 2,
+      twice: 42,
+      property: 'a value',
+      boom: 'RangeError: boom',
+      missing: 'TypeError: The RPC receiver does not implement the method "nope".',
+      control: 'TypeError: The RPC receiver does not implement the method "assign".',
+    })
+    // 200 calls, of which 50 are expected: five standard deviations are 31.
+    for (const { one, two } of [counts.call, counts.fetch]) {
+      assert.equal(one + two, 200)
+      assert.ok(one > 19 && one < 81, `${one} of 200`)
+    }
+    const targets = fixture.targets('main')
+    await fixture.apply([await at(100, 'one'), await at(0, 'two'), main])
+    const after = (await seen()).counts
+    assert.deepEqual(after, { call: { one: 200 }, fetch: { one: 200 }, asked: 2 })
+    assert.deepEqual(fixture.targets('main'), targets, 'other shares are no other process')
+    await fixture.apply([await at(100, 'two'), main])
+    assert.deepEqual((await seen()).counts, { call: { two: 200 }, fetch: { two: 200 }, asked: 1 })
   })
 })
+
+/** A version's id that begins with a digit per name. */
+function idOf(version: string): string {
+  return `00000000-0000-4000-8000-00000000000${version === 'one' ? 1 : 2}`
+}
