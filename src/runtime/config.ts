@@ -220,12 +220,15 @@ function moduleName(name: string): string {
   return name.replace(/^(\.\/)+/, '')
 }
 
-function bindingOf(binding: {
+/** A binding of a slot, on its way into the configuration. */
+type Bound = {
   readonly slot: Slot
   readonly name: string
   readonly wire: Wire
   readonly config: CellConfig
-}): Capnp {
+}
+
+function bindingOf(binding: Bound): Capnp {
   const { slot, name, wire, config } = binding
   switch (wire.type) {
     case 'text':
@@ -265,7 +268,8 @@ function ownerOf({ namespace }: ObjectsWire, { slots, isCheck }: CellConfig): Ca
  * What a service binding leads to: the Worker, or what spreads calls over its versions. A Worker that
  * lost what others call must not keep them from starting, as workerd would: the call fails instead.
  */
-function calleeOf(slot: Slot, name: string, wire: WorkerWire, slots: readonly Slot[]): Capnp {
+function calleeOf({ slot, name, config }: Bound, wire: WorkerWire): Capnp {
+  const { slots } = config
   const split = splitsOf(slots).find((each) => each.caller === slot && each.binding === name)
   if (split) return { name: splitService, entrypoint: split.entrypoint }
   return entrypointOf(onlyVersion(slots, wire.worker), wire)

@@ -18,7 +18,7 @@ export class Control extends WorkerEntrypoint {
 }
 
 /** Makes what callers are bound to. */
-export function entrypoint(number: string) {
+export function entrypoint(number: string): typeof WorkerEntrypoint<Env> {
   class Entrypoint extends WorkerEntrypoint<Env> {
     override fetch(request: Request): Promise<Response> {
       return pick(this.env, number).fetch(request)

@@ -209,7 +209,7 @@ suite('every kind of wire reaches user code', () => {
   })
 
   test('calls are spread over the versions of a split deployment, by their shares', async () => {
-    const callee = (version: string): string => `
+    const spread = (version: string): string => `
       import { RpcTarget, WorkerEntrypoint } from 'cloudflare:workers'
       class Counter extends RpcTarget { #n = 0; add() { return ++this.#n } }
       export class Api extends WorkerEntrypoint {
@@ -224,7 +224,7 @@ suite('every kind of wire reaches user code', () => {
       }
       export default { fetch: () => new Response('${version}') }`
     const at = async (percentage: number, version: string) => ({
-      ...(await fixture.ready('callee', { code: callee(version), version: idOf(version) })),
+      ...(await fixture.ready('callee', { code: spread(version), version: idOf(version) })),
       percentage,
     })
     const main = await fixture.ready('main', {
@@ -281,8 +281,8 @@ suite('every kind of wire reaches user code', () => {
     }
     const targets = fixture.targets('main')
     await fixture.apply([await at(100, 'one'), await at(0, 'two'), main])
-    const after = (await seen()).counts
-    assert.deepEqual(after, { call: { one: 200 }, fetch: { one: 200 }, asked: 2 })
+    const later = (await seen()).counts
+    assert.deepEqual(later, { call: { one: 200 }, fetch: { one: 200 }, asked: 2 })
     assert.deepEqual(fixture.targets('main'), targets, 'other shares are no other process')
     await fixture.apply([await at(100, 'two'), main])
     assert.deepEqual((await seen()).counts, { call: { two: 200 }, fetch: { two: 200 }, asked: 1 })
