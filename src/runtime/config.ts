@@ -248,7 +248,7 @@ function bindingOf(binding: Bound): Capnp {
     case 'worker':
       return {
         name,
-        service: config.isCheck ? { name: nobody } : calleeOf(slot, name, wire, config.slots),
+        service: config.isCheck ? { name: nobody } : calleeOf(binding, wire),
       }
     case 'objects':
       return { name, durableObjectNamespace: ownerOf(wire, config) }
