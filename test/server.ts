@@ -17,6 +17,8 @@ export type Visit = {
   readonly method?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string | Uint8Array
+  /** Instead of the Worker's own. */
+  readonly host?: string
 }
 
 /** A whole Bindery as users run it: `bindery serve` on a folder of the test's own and free ports. */
@@ -84,7 +86,10 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       return process.log
     },
     visit: (worker, path = '/', visit = {}) =>
-      fetchFrom(process.running.visitorPort, `${worker}.localhost`, { path, ...visit }),
+      fetchFrom(process.running.visitorPort, visit.host ?? `${worker}.localhost`, {
+        path,
+        ...visit,
+      }),
     stop: () => process.stop(),
     kill: () => process.kill(),
     async restart() {

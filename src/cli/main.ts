@@ -1,6 +1,7 @@
 import { serveHelp } from '#config'
 import { messageOf, OperatorError } from '#contract/errors.ts'
 import { account, accountHelp } from './account.ts'
+import { domain, domainHelp } from './domain.ts'
 import { objects, objectsHelp } from './objects.ts'
 import { serve } from './serve.ts'
 import { start } from './start.ts'
@@ -12,6 +13,7 @@ const verbs: Readonly<Record<string, (args: readonly string[]) => Promise<void>>
   start,
   token,
   account,
+  domain,
   do: objects,
   help: async () => print(help),
   '--help': async () => print(help),
@@ -24,6 +26,7 @@ ${serveHelp}
 bindery start           serve, and deploy the example in examples/tour
 ${tokenHelp}
 ${accountHelp}
+${domainHelp}
 ${objectsHelp}
 A client needs no more than   set -a; . DIR/admin.env; set +a
 `

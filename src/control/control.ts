@@ -6,13 +6,16 @@ import { Activation } from './activation.ts'
 import { type AppOptions, createApp } from './app.ts'
 import { ClassStore } from './class-store.ts'
 import { Classes } from './classes.ts'
-import { emptyAccountRoutes, emptyRoutes } from './empty-api.ts'
+import { domainRoutes } from './domains-api.ts'
+import { Domains } from './domains.ts'
+import { emptyAccountRoutes } from './empty-api.ts'
 import { type Administrator, Identities } from './identities.ts'
 import { accountRoutes, identityRoutes } from './identity-api.ts'
 import { IdentityStore } from './identity-store.ts'
 import { objectRoutes } from './objects-api.ts'
 import { Publication } from './publication.ts'
 import { Registry, type ServedBinding } from './registry.ts'
+import { Routes } from './routes.ts'
 import { scriptRoutes } from './scripts-api.ts'
 import { secretRoutes } from './secrets-api.ts'
 import { serviceRoutes } from './services-api.ts'
@@ -23,6 +26,8 @@ import { type WorkerKey, WorkerStore } from './worker-store.ts'
 import { workerRoutes } from './workers-api.ts'
 import { Workers } from './workers.ts'
 import { ZoneStore } from './zone-store.ts'
+import { zoneRoutes } from './zones-api.ts'
+import { Zones } from './zones.ts'
 
 export type ControlOptions = Omit<Ports, 'vault'> & {
   readonly host: CellHost
@@ -102,7 +107,12 @@ function assemble(options: ControlOptions) {
   const tokens = new Tokens({ ...options, store: identityStore })
   const publish = (): Promise<void> => publication.publish()
   const identities = new Identities({ ...options, store: identityStore, tokens, publish })
-  return { ...makers, workers, tokens, identities, identityStore, classStore, zoneStore }
+  const zones = new Zones({ ...stores, publication })
+  const routing = { zones, zoneStore, store, random: options.random }
+  const routes = new Routes(routing)
+  const domains = new Domains(routing)
+  const people = { tokens, identities, identityStore }
+  return { ...makers, ...people, workers, classStore, zoneStore, zones, routes, domains }
 }
 
 /** The API: every route that there is. */
@@ -121,7 +131,7 @@ function apiOf(options: ControlOptions, parts: Parts): AppOptions {
     tokens: parts.tokens,
     identities: identityStore,
     mounts: [...registry.lives].flatMap(({ api }) => api ?? []),
-    routes: [...identityRoutes(ofIdentities), ...emptyRoutes],
+    routes: [...identityRoutes(ofIdentities), ...zoneRoutes(parts)],
     accountRoutes: [
       ...accountRoutes(ofIdentities),
       ...emptyAccountRoutes,
@@ -130,6 +140,7 @@ function apiOf(options: ControlOptions, parts: Parts): AppOptions {
       ...versionRoutes(ofWorkers),
       ...secretRoutes(ofWorkers),
       ...serviceRoutes(ofWorkers),
+      ...domainRoutes(parts),
       ...workerRoutes(ofWorkers),
     ],
   }

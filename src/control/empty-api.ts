@@ -4,11 +4,7 @@ import type { AccountCall, Call, Route } from './call.ts'
 // What clients ask about on their way, and of which there is nothing here yet. An empty list is the
 // truth; everything else of these products answers 7003.
 
-const emptyLists = [
-  '/workers/domains',
-  '/workers/domains/records',
-  '/workers/tails/by-consumer/:worker',
-]
+const emptyLists = ['/workers/tails/by-consumer/:worker']
 
 export const emptyAccountRoutes: readonly Route<AccountCall>[] = emptyLists.map((path) => ({
   method: 'GET',
@@ -16,10 +12,6 @@ export const emptyAccountRoutes: readonly Route<AccountCall>[] = emptyLists.map(
   permission: 'read',
   run: empty,
 }))
-
-export const emptyRoutes: readonly Route[] = [
-  { method: 'GET', path: '/zones', permission: 'read', run: empty },
-]
 
 async function empty({ url }: Call): Promise<Response> {
   return succeed([], pageInfo(pageQuery(url, { perPage: 20, most: 1_000 }), 0, 0))

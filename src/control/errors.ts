@@ -157,3 +157,100 @@ export const cursorInvalid = defineError(10026, 400, () => 'The cursor is none t
 
 /** The sentence says what is wrong with what was sent. */
 export const objectImportInvalid = defineError(10026, 400, (reason: string) => reason)
+
+// Zones, and what Workers have in them.
+
+export const zoneNotFound = defineError(
+  7003,
+  404,
+  () => 'Could not route to this zone, perhaps your object identifier is invalid?',
+)
+
+/** `what` is the pattern or host for which there is none. */
+export const zoneNotFoundFor = defineError(
+  10083,
+  404,
+  (what: string) =>
+    `workers.api.error.zone_not_found for "${what}": the account has no such zone. The operator of this server adds one with \`bindery domain add\`.`,
+)
+
+export const zoneNameInvalid = defineError(
+  1049,
+  400,
+  (name: string) => `"${name}" is not a host name.`,
+)
+
+export const zoneTaken = defineError(1061, 400, (name: string) => `${name} already exists.`)
+
+export const zoneReserved = defineError(
+  1097,
+  400,
+  (name: string, domain: string) =>
+    `${name} cannot be added: hosts below ${domain} belong to Workers by their names.`,
+)
+
+export const tooManyZones = defineError(
+  1007,
+  400,
+  (limit: number) => `There are ${limit} zones, which is the limit.`,
+)
+
+export const hostReserved = defineError(
+  10022,
+  400,
+  (host: string, domain: string) =>
+    `${host} cannot be routed: hosts below ${domain} belong to Workers by their names.`,
+)
+
+export const routeNotFoundInZone = defineError(10005, 404, () => 'workers.api.error.not_found')
+
+export const routeWorkerMissing = defineError(
+  10019,
+  400,
+  () => 'workers.api.error.invalid_route_script_missing',
+)
+
+/** `null`: a route that switches Workers off. */
+export const routeTaken = defineError(
+  10020,
+  409,
+  (pattern: string, worker: string | null) =>
+    `workers.api.error.duplicate_route: "${pattern}" is ${worker === null ? 'a route without a Worker' : `a route of the Worker "${worker}"`} already.`,
+)
+
+export const tooManyRoutes = defineError(
+  10021,
+  400,
+  (limit: number) => `A zone has at most ${limit} routes.`,
+)
+
+export const domainInvalid = defineError(
+  10022,
+  400,
+  (name: string) => `"${name}" is not a host name, which a custom domain is.`,
+)
+
+export const domainTaken = defineError(
+  100116,
+  409,
+  (name: string) =>
+    `Hostname '${name}' already in use by other custom domain. Either delete it, try a different hostname, or use the option 'override_existing_origin' to override.`,
+)
+
+export const domainNotFound = defineError(
+  100114,
+  404,
+  () => 'There is no such custom domain on your account.',
+)
+
+export const tooManyDomains = defineError(
+  10021,
+  400,
+  (limit: number) => `A zone has at most ${limit} custom domains.`,
+)
+
+export const environmentNotFound = defineError(
+  10007,
+  404,
+  (name: string) => `There is no environment "${name}": each Worker has "production" alone.`,
+)

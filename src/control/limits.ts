@@ -42,3 +42,12 @@ export const objectsPerPage = 10_000
 
 /** Bytes of what is said of a namespace in an archive of its objects. */
 export const namespaceFileBytes = 64 * 1024 * 1024
+
+/** Zones of a server. */
+export const zones = 10_000
+
+/** developers.cloudflare.com/workers/platform/limits: "Routes per zone". */
+export const routesPerZone = 1_000
+
+/** Same page: "Custom domains per zone". */
+export const domainsPerZone = 100

@@ -5,6 +5,10 @@ import * as scripts from './scripts-api.ts'
 import type { WorkersApiOptions } from './scripts-api.ts'
 import * as secrets from './secrets-api.ts'
 import { shownScript } from './views.ts'
+import type { ZoneStore } from './zone-store.ts'
+import { shownRoute } from './zone-views.ts'
+
+export type ServicesApiOptions = WorkersApiOptions & { readonly zoneStore: ZoneStore }
 
 type AccountRoute = Route<AccountCall>
 type Run = AccountRoute['run']
@@ -16,7 +20,7 @@ const environment = `${root}/environments/:environment`
 const production = 'production'
 
 /** `/workers/services`: the oldest half of the API, in which a Worker has environments. */
-export function serviceRoutes(options: WorkersApiOptions): readonly AccountRoute[] {
+export function serviceRoutes(options: ServicesApiOptions): readonly AccountRoute[] {
   return [
     { method: 'GET', path: root, permission: 'read', run: service(options) },
     { method: 'DELETE', path: root, permission: 'write', run: scripts.remove(options) },
@@ -27,8 +31,7 @@ export function serviceRoutes(options: WorkersApiOptions): readonly AccountRoute
     inProduction('/settings', scripts.settings(options)),
     inProduction('/secrets', secrets.list(options)),
     inProduction('/subdomain', scripts.subdomain(options)),
-    // Routes are not here yet, so there are none.
-    inProduction('/routes', noRoutes(options)),
+    inProduction('/routes', routes(options)),
   ]
 }
 
@@ -69,9 +72,12 @@ function bindings(options: WorkersApiOptions): Run {
   }
 }
 
-function noRoutes({ workers }: WorkersApiOptions): Run {
+/** `?show_zonename=true` is what everybody asks for, so it is what everybody gets. */
+function routes({ workers, zoneStore }: ServicesApiOptions): Run {
   return async (call) => {
     await workers.get(keyOf(call))
-    return succeed([])
+    const zones = new Map((await zoneStore.allZones()).map(({ id, name }) => [id, name]))
+    const own = await zoneStore.routesOf(keyOf(call))
+    return succeed(own.map((route) => ({ ...shownRoute(route), zone_name: zones.get(route.zone) })))
   }
 }

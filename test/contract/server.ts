@@ -17,6 +17,8 @@ export interface Served extends AsyncDisposable {
   call(method: string, path: string, sent?: Sent): Promise<Answer>
   /** A visitor's request to a Worker of the first account. */
   visit(worker: string, path?: string): Promise<{ readonly status: number; readonly body: string }>
+  /** The same, to any host. */
+  visitHost: Served['visit']
 }
 
 export type Sent = {
@@ -74,6 +76,7 @@ export async function serveInProcess(): Promise<Served> {
         ...(body !== undefined && { body }),
       }),
     visit: (worker, to = '/') => visit(port, `${worker}.localhost`, to),
+    visitHost: (host, to = '/') => visit(port, host, to),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
 }
