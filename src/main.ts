@@ -97,7 +97,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       sleepMs: config.sleepMs,
       limits: config.limits,
       nextAlarm: (account, namespaces) => nextAlarm(objectFiles, account, namespaces),
-      planPreview: async () => undefined,
+      planPreview: (of) => control.planPreview(of),
     }),
   )
   const objectFiles = stack.use(await openObjectFiles({ ...drivers, path: objectsDirectory }))

@@ -1,6 +1,7 @@
 import { serveHelp } from '#config'
 import { messageOf, OperatorError } from '#contract/errors.ts'
 import { account, accountHelp } from './account.ts'
+import { cells, cellsHelp } from './cells.ts'
 import { domain, domainHelp } from './domain.ts'
 import { objects, objectsHelp } from './objects.ts'
 import { serve } from './serve.ts'
@@ -14,6 +15,7 @@ const verbs: Readonly<Record<string, (args: readonly string[]) => Promise<void>>
   token,
   account,
   domain,
+  cells,
   do: objects,
   help: async () => print(help),
   '--help': async () => print(help),
@@ -28,6 +30,7 @@ ${tokenHelp}
 ${accountHelp}
 ${domainHelp}
 ${objectsHelp}
+${cellsHelp}
 A client needs no more than   set -a; . DIR/admin.env; set +a
 `
 

@@ -4,6 +4,7 @@ import type { ObjectFiles } from '#contract/ports/object-files.ts'
 import type { RoutedWorker, RouteTable } from '#contract/snapshot.ts'
 import { Activation } from './activation.ts'
 import { type AppOptions, createApp } from './app.ts'
+import { cellRoutes } from './cells-api.ts'
 import { ClassStore } from './class-store.ts'
 import { Classes } from './classes.ts'
 import { domainRoutes } from './domains-api.ts'
@@ -135,6 +136,7 @@ function apiOf(options: ControlOptions, parts: Parts): AppOptions {
     accountRoutes: [
       ...accountRoutes(ofIdentities),
       ...emptyAccountRoutes,
+      ...cellRoutes(options.host),
       ...objectRoutes({ ...options, directory: classStore, files: options.objectFiles }),
       ...scriptRoutes(ofWorkers),
       ...versionRoutes(ofWorkers),

@@ -110,7 +110,7 @@ const limitsSchema = z.object({
   subrequests: z.number().positive().optional(),
 })
 
-/** `limits` of the upload. Those of an older version that were not read then may say anything. */
+/** `limits` of the upload. Those of a version from before they were read may say anything. */
 function limitsOf({ metadata }: Version): WorkerLimits {
   const { cpu_ms: cpuMs, subrequests } = limitsSchema.safeParse(metadata['limits'] ?? {}).data ?? {}
   return {

@@ -53,3 +53,9 @@ export const labelLength = 63
 
 /** Digits of a version's id that are the name of its preview. */
 export const previewPrefixLength = 8
+
+/** `limits.cpu_ms`. developers.cloudflare.com/workers/platform/limits: "CPU time", 5 minutes. */
+export const cpuMs = 300_000
+
+/** `limits.subrequests`. Same page: "Subrequests", up to ten million. */
+export const subrequests = 10_000_000

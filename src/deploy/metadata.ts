@@ -20,6 +20,13 @@ const annotations = z
   })
   .catchall(z.string().max(limits.messageLength))
 
+const workerLimits = z
+  .object({
+    cpu_ms: z.number().positive().max(limits.cpuMs).exactOptional(),
+    subrequests: z.int().positive().max(limits.subrequests).exactOptional(),
+  })
+  .catchall(jsonValue)
+
 /**
  * The metadata of an upload: control-api.md §3.5. Keys that nobody here acts on are kept, so that
  * the API can show them again.
@@ -38,7 +45,7 @@ export const metadataSchema = z
     logpush: z.boolean().exactOptional(),
     tail_consumers: z.array(jsonValue).nullable().exactOptional(),
     observability: jsonObject.exactOptional(),
-    limits: jsonObject.exactOptional(),
+    limits: workerLimits.exactOptional(),
     assets: jsonValue.exactOptional(),
     exports: jsonValue.exactOptional(),
   })
