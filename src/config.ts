@@ -1,7 +1,8 @@
+import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { OperatorError } from '#contract/errors.ts'
+import { messageOf, OperatorError } from '#contract/errors.ts'
 import type { Address, Listening } from '#contract/listening.ts'
 
 /** All that an operator can set. This file is the only reader of flags and environment. */
@@ -22,6 +23,12 @@ export type Config = {
   readonly domain: string
   /** Addresses and CIDR blocks whose `X-Forwarded-*` are believed. */
   readonly trustedProxies: readonly string[]
+  readonly egress: {
+    /** Addresses and CIDR blocks that Workers may connect to besides public addresses. */
+    readonly allow: readonly string[]
+    /** PEM certificates that they may trust besides the usual roots. */
+    readonly certificates: readonly string[]
+  }
   /** 32 bytes as hex or Base64; absent: a file in the data directory. */
   readonly masterKey: string | undefined
   readonly logLevel: LogLevel
@@ -44,6 +51,8 @@ const flags = {
   api: { type: 'string' },
   domain: { type: 'string' },
   'trusted-proxies': { type: 'string' },
+  'egress-allow': { type: 'string' },
+  'egress-ca': { type: 'string' },
   'log-level': { type: 'string' },
   'sleep-after': { type: 'string' },
   'cpu-limit': { type: 'string' },
@@ -68,6 +77,11 @@ export const serveHelp = `bindery serve [options]
   --api HOST:PORT         where wrangler and SDKs come in   BINDERY_API              127.0.0.1:8788
   --domain NAME           Workers answer at <worker>.NAME   BINDERY_DOMAIN           localhost
   --trusted-proxies LIST  whose X-Forwarded-* is believed   BINDERY_TRUSTED_PROXIES  (nobody's)
+  --egress-allow LIST     private addresses that Workers    BINDERY_EGRESS_ALLOW     (none)
+                          may connect to, such as
+                          10.0.0.0/8,127.0.0.1:5432
+  --egress-ca FILE        certificates (PEM) that they      BINDERY_EGRESS_CA        (the usual roots)
+                          trust besides the usual roots
   --log-level LEVEL       debug, info, warn or error        BINDERY_LOG_LEVEL        info
   --sleep-after TIME      idle Workers have no process      BINDERY_SLEEP_AFTER      15m
   --cpu-limit TIME        CPU time of one request           BINDERY_CPU_LIMIT        30s
@@ -105,6 +119,10 @@ export function readConfig(args: readonly string[], environment: Environment): C
       bound.api ?? address('--api', values.api ?? environment['BINDERY_API'] ?? '127.0.0.1:8788'),
     domain: domain(values.domain ?? environment['BINDERY_DOMAIN'] ?? 'localhost'),
     trustedProxies: list(values['trusted-proxies'] ?? environment['BINDERY_TRUSTED_PROXIES'] ?? ''),
+    egress: {
+      allow: list(values['egress-allow'] ?? environment['BINDERY_EGRESS_ALLOW'] ?? ''),
+      certificates: certificates(values['egress-ca'] ?? environment['BINDERY_EGRESS_CA']),
+    },
     masterKey: environment['BINDERY_MASTER_KEY'],
     logLevel: logLevel(level),
     sleepMs: sleepMs(values['sleep-after'] ?? environment['BINDERY_SLEEP_AFTER'] ?? '15m'),
@@ -190,6 +208,19 @@ function list(text: string): readonly string[] {
     .split(',')
     .map((item) => item.trim())
     .filter((item) => item !== '')
+}
+
+function certificates(path: string | undefined): readonly string[] {
+  if (path === undefined || path === '') return []
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (cause) {
+    throw new OperatorError(`--egress-ca: ${path} can't be read (${messageOf(cause)}).`, { cause })
+  }
+  const found = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)
+  if (!found) throw new OperatorError(`--egress-ca: there is no certificate in ${path}.`)
+  return found
 }
 
 function logLevel(text: string): LogLevel {

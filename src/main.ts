@@ -32,6 +32,7 @@ import { systemRandom } from '#drivers/random/system/driver.ts'
 import { openSqlite } from '#drivers/sql/sqlite/driver.ts'
 import { readMigrations } from '#drivers/sql/sqlite/migrations.ts'
 import { openVault, vaultMigrations } from '#drivers/vault/local/driver.ts'
+import { createEgress } from '#egress/server.ts'
 import { openCertificates } from '#ingress/certificates.ts'
 import { Front, type TlsFront } from '#ingress/front.ts'
 import { createIngress, type Ingress } from '#ingress/server.ts'
@@ -62,6 +63,7 @@ const lingerMs = 30_000
 const holdMs = 10_000
 /** How long a cell may take to start: a check of an upload ends by this too. */
 const startTimeoutMs = 10_000
+const cellTimes = { drainMs, lingerMs, holdMs, startTimeoutMs }
 
 /**
  * Starts everything; resolves when each Worker that was deployed has been started (or has failed to
@@ -88,12 +90,10 @@ export async function startServer(config: Config): Promise<RunningServer> {
       readModule: (key) => readModule(code, key),
       decide: decideChange,
       backplane: createBackplane({ serve: serveBy(served), log: drivers.log }),
+      egress: createEgress({ ...config.egress, log: drivers.log }),
       ingress,
       capabilityHeader,
-      drainMs,
-      lingerMs,
-      holdMs,
-      startTimeoutMs,
+      ...cellTimes,
       sleepMs: config.sleepMs,
       limits: config.limits,
       nextAlarm: (account, namespaces) => nextAlarm(objectFiles, account, namespaces),

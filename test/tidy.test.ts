@@ -17,6 +17,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   runtime: ['contract'],
   backplane: ['contract'],
   ingress: ['contract'],
+  egress: ['contract'],
   drivers: ['contract'],
   dashboard: ['contract'],
   cli: ['contract', 'config', 'main'],
@@ -25,7 +26,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 
 /** The one file that wraps a package (or the few, where each wraps another part of it). */
 const wraps: Readonly<Record<string, RegExp>> = {
-  undici: /^src\/ingress\/forward\.ts$/,
+  undici: /^src\/(ingress|egress)\/forward\.ts$/,
   '@hono/node-server': /^src\/control\/listener\.ts$/,
   workerd: /^src\/runtime\/binary\.ts$/,
   hono: /^src\/(control\/|bindings\/[^/]+\/api\.ts$)/,

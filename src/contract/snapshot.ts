@@ -96,6 +96,15 @@ export interface BackplanePort {
 /** CPU time of one request, or memory of a process. */
 export type ExceededLimit = 'cpu' | 'memory'
 
+/** The egress proxy as the runtime sees it: the only way out of a cell. */
+export interface EgressPort {
+  /**
+   * Listens on `socketPath` for what one Worker sends to the Internet, until disposed of, which ends
+   * what is in flight. Resolves once it listens. A stale socket file is removed.
+   */
+  open(worker: RoutedWorker, socketPath: string): Promise<AsyncDisposable>
+}
+
 /** The runtime as ingress sees it. */
 export interface WakePort {
   /**

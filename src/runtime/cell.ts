@@ -7,11 +7,13 @@ import type { ExceededLimit, Target } from '#contract/snapshot.ts'
 import { BackOff, type Use } from './back-off.ts'
 import { type CellConfig, printConfig, writeConfig } from './config.ts'
 import { cpuLimitMs } from './cpu-limit.ts'
+import { backplaneSocket, openDoors } from './doors.ts'
 import type { CellHostOptions } from './host.ts'
 import { processBytes } from './limits.ts'
 import { type AgentCall, type Usage, WorkerdProcess } from './process.ts'
 import {
   assignmentOf,
+  cellFolder,
   grantsOf,
   newDoor,
   newHiddenName,
@@ -26,7 +28,6 @@ import { startMessage } from './start-message.ts'
 import type { Watchdog } from './watchdog.ts'
 
 export type CellContext = CellHostOptions & {
-  readonly rootCertificates: readonly string[] | undefined
   /** Aborted when the host closes. */
   readonly closing: AbortSignal
   /** Called when targets went up, down or to sleep by themselves. */
@@ -51,6 +52,8 @@ const longestTimerMs = 2 ** 31 - 1
 export class Cell {
   readonly #context: CellContext
   readonly #id: string
+  /** Where its sockets are, and nobody else's. */
+  readonly #folder: string
   readonly #stopping = new AbortController()
   readonly #backOff = new BackOff()
   #plan: CellPlan
@@ -58,7 +61,7 @@ export class Cell {
   #process: WorkerdProcess | undefined
   /** A process that starts or stops: there is one such change at a time. */
   #transition: Promise<void> = Promise.resolve()
-  #backplane: AsyncDisposable | undefined
+  #doors: AsyncDisposable | undefined
   #timer: Disposable | undefined
   #generation = 0
   /** Held: its objects are being taken over; it may have to come back. */
@@ -76,7 +79,9 @@ export class Cell {
     this.#context = context
     this.#plan = plan
     this.#id = context.random.hex(6)
-    this.#slots = plan.workers.map((worker, index) => newSlot(`w${index}`, worker, context))
+    this.#folder = cellFolder(context.runDirectory, this.#id)
+    const naming = { random: context.random, folder: this.#folder }
+    this.#slots = plan.workers.map((worker, index) => newSlot(`w${index}`, worker, naming))
   }
 
   /** Starts a cell; resolves when every Worker in it can be called. Throws with workerd's words. */
@@ -135,7 +140,7 @@ export class Cell {
     const next = replan(before, plan)
     this.#plan = plan
     this.#slots = next
-    if (this.#backplane) this.#context.backplane.grant(this.#id, grantsOf(this.#id, next))
+    if (this.#doors) this.#context.backplane.grant(this.#id, grantsOf(this.#id, next))
     const calls = next.flatMap((slot, index): AgentCall[] => {
       const old = before[index]
       const argument = old && assignmentOf(old, slot)
@@ -231,7 +236,7 @@ export class Cell {
   async #fallAsleep(): Promise<void> {
     await this.#process?.stop(sleepGraceMs)
     this.#process = undefined
-    await this.#closeBackplane()
+    await this.#closeDoors()
     this.#renewDoors()
     await this.#awaitAlarm()
   }
@@ -252,15 +257,20 @@ export class Cell {
     await this.#transition
     this.#clearTimer()
     await this.#process?.stop(graceMs)
-    await this.#closeBackplane()
+    await this.#closeDoors()
   }
 
   async #launch(): Promise<void> {
     const context = this.#context
     const log = context.log.child({ cell: this.#id, account: this.#plan.account })
-    const agentSocket = socketPath(context.runDirectory, this.#id, 'a')
+    const agentSocket = socketPath(this.#folder, 'a')
     const read = await context.load(this.#plan.workers)
-    await this.#openBackplane()
+    this.#doors ??= await openDoors(context, {
+      id: this.#id,
+      folder: this.#folder,
+      slots: this.#slots,
+    })
+    context.backplane.grant(this.#id, grantsOf(this.#id, this.#slots))
     const config = this.#config(agentSocket, read)
     log.debug('configuration', { text: printConfig(config) })
     if (this.hasObjects) await mkdir(this.#objectsDirectory, { recursive: true, mode: 0o700 })
@@ -269,6 +279,7 @@ export class Cell {
       workerdPath: context.workerdPath,
       config: writeConfig(config),
       agentSocket,
+      folder: this.#folder,
       sockets: [agentSocket, ...doors],
       runDirectory: context.runDirectory,
       startTimeoutMs: context.startTimeoutMs,
@@ -361,7 +372,8 @@ export class Cell {
   /** What a client learned of the doors of the process before opens nothing of the next. */
   #renewDoors(): void {
     this.#generation += 1
-    this.#slots = this.#slots.map((slot) => ({ ...slot, door: newDoor(this.#context) }))
+    const naming = { random: this.#context.random, folder: this.#folder }
+    this.#slots = this.#slots.map((slot) => ({ ...slot, door: newDoor(naming) }))
   }
 
   async #launchAgain(): Promise<void> {
@@ -406,29 +418,23 @@ export class Cell {
     this.#nextStartAt = undefined
   }
 
-  async #openBackplane(): Promise<void> {
-    const { backplane, runDirectory } = this.#context
-    this.#backplane ??= await backplane.open(this.#id, socketPath(runDirectory, this.#id, 'b'))
-    backplane.grant(this.#id, grantsOf(this.#id, this.#slots))
-  }
-
-  async #closeBackplane(): Promise<void> {
-    await this.#backplane?.[Symbol.asyncDispose]()
-    this.#backplane = undefined
+  async #closeDoors(): Promise<void> {
+    await this.#doors?.[Symbol.asyncDispose]()
+    this.#doors = undefined
   }
 
   #config(agentSocket: string, read: Read): CellConfig {
     return {
       slots: this.#slots,
       agentSocket,
-      backplaneSocket: socketPath(this.#context.runDirectory, this.#id, 'b'),
+      backplaneSocket: backplaneSocket(this.#folder),
       hiddenName: newHiddenName(this.#context),
-      rootCertificates: this.#context.rootCertificates,
       objectsDirectory: this.#objectsDirectory,
       isCheck: false,
       agentSource: sources.agent,
       hiddenSource: sources.hidden,
       splitSource: sources.split,
+      socketsSource: sources.sockets,
       capabilityHeader: this.#context.capabilityHeader,
       read,
     }

@@ -80,30 +80,33 @@ function config(over: Partial<CellConfig> = {}): CellConfig {
         id: 'w0',
         plan: plan('main', { bindings }),
         door: door('w0'),
+        exitSocket: '/run/ew0',
         capabilities: new Map([['KV', `${canary}-capability`]]),
       },
       {
         id: 'w1',
         plan: plan('other', { percentage: 30 }),
         door: door('w1'),
+        exitSocket: '/run/ew1',
         capabilities: new Map(),
       },
       {
         id: 'w2',
         plan: plan('other', { percentage: 70, exports: named, objects }),
         door: door('w2'),
+        exitSocket: '/run/ew2',
         capabilities: new Map(),
       },
     ],
     agentSocket: '/run/a',
     backplaneSocket: '/run/b',
     hiddenName: `__bindery_${canary}`,
-    rootCertificates: undefined,
     objectsDirectory: '/data/objects',
     isCheck: false,
     agentSource: '// agent',
     hiddenSource: '// hidden',
     splitSource: '// split',
+    socketsSource: '// sockets',
     capabilityHeader: 'x-capability',
     read: () => new TextEncoder().encode(canary),
     ...over,
@@ -123,19 +126,22 @@ const printed = `(services = [
 (name = "OTHER", service = (name = "split", entrypoint = "E0")),
 (name = "NOBODY", service = (name = "nobody")),
 (name = "OBJECTS", durableObjectNamespace = (className = "Counter", serviceName = "w2")),
-(name = "GONE", durableObjectNamespace = (className = "Nobody", serviceName = "nobody"))], globalOutbound = "internet")),
-(name = "w1", worker = (modules = [(name = "***.js", esModule = "***"), (name = "***-entrypoint.js", esModule = "***"), (name = "index.js", esModule = "***"), (name = "m.wasm", wasm = "***")], compatibilityDate = "2026-11-01", compatibilityFlags = ["nodejs_als"], bindings = [], globalOutbound = "internet")),
-(name = "w2", worker = (modules = [(name = "***.js", esModule = "***"), (name = "***-entrypoint.js", esModule = "***"), (name = "index.js", esModule = "***"), (name = "m.wasm", wasm = "***")], compatibilityDate = "2026-11-01", compatibilityFlags = ["nodejs_als"], bindings = [], globalOutbound = "internet", durableObjectNamespaces = [(className = "Counter", uniqueKey = "***", enableSql = true)], durableObjectStorage = (localDisk = "objects"))),
+(name = "GONE", durableObjectNamespace = (className = "Nobody", serviceName = "nobody"))], globalOutbound = "w0:exit")),
+(name = "w1", worker = (modules = [(name = "***.js", esModule = "***"), (name = "***-entrypoint.js", esModule = "***"), (name = "index.js", esModule = "***"), (name = "m.wasm", wasm = "***")], compatibilityDate = "2026-11-01", compatibilityFlags = ["nodejs_als"], bindings = [], globalOutbound = "w1:exit")),
+(name = "w2", worker = (modules = [(name = "***.js", esModule = "***"), (name = "***-entrypoint.js", esModule = "***"), (name = "index.js", esModule = "***"), (name = "m.wasm", wasm = "***")], compatibilityDate = "2026-11-01", compatibilityFlags = ["nodejs_als"], bindings = [], globalOutbound = "w2:exit", durableObjectNamespaces = [(className = "Counter", uniqueKey = "***", enableSql = true)], durableObjectStorage = (localDisk = "objects"))),
 (name = "w0/KV", external = (address = "unix:/run/b", http = (injectRequestHeaders = [(name = "x-capability", value = "***")]))),
 (name = "agent", worker = (compatibilityDate = "2026-11-01", modules = [(name = "agent.js", esModule = "***")], bindings = [(name = "w0", service = (name = "w0", entrypoint = "***")), (name = "w1", service = (name = "w1", entrypoint = "***")), (name = "w2", service = (name = "w2", entrypoint = "***")), (name = "split", service = (name = "split", entrypoint = "Control"))], globalOutbound = "nobody")),
 (name = "split", worker = (compatibilityDate = "2026-11-01", modules = [(name = "split.js", esModule = "***"), (name = "entrypoint.js", esModule = "***")], bindings = [(name = "shares", json = "***"), (name = "E0/w1", service = (name = "nobody")), (name = "E0/w2", service = (name = "w2", entrypoint = "Named", props = (json = "***")))], globalOutbound = "nobody")),
-(name = "internet", network = (allow = ["public"], deny = ["64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"], tlsOptions = (trustBrowserCas = true))),
+(name = "w0:exit", external = (address = "unix:/run/ew0", http = (style = proxy))),
+(name = "w1:exit", external = (address = "unix:/run/ew1", http = (style = proxy))),
+(name = "w2:exit", external = (address = "unix:/run/ew2", http = (style = proxy))),
+(name = "internet", network = (allow = [])),
 (name = "objects", disk = (path = "/data/objects", writable = true)),
 (name = "nobody", worker = (compatibilityDate = "2026-11-01", modules = [(name = "nobody.js", esModule = "***")], durableObjectNamespaces = [(className = "Nobody", uniqueKey = "***")], durableObjectStorage = (inMemory = void), globalOutbound = "nobody"))], sockets = [
 (name = "w0", address = "unix:/run/w0.w", service = "w0", http = (cfBlobHeader = "***", forwardedProtoHeader = "***")),
 (name = "w1", address = "unix:/run/w1.w", service = "w1", http = (cfBlobHeader = "***", forwardedProtoHeader = "***")),
 (name = "w2", address = "unix:/run/w2.w", service = "w2", http = (cfBlobHeader = "***", forwardedProtoHeader = "***")),
-(name = "agent", address = "unix:/run/a", service = "agent", http = ())], extensions = [(modules = [(name = "cloudflare-internal:email", internal = true, esModule = "***")])])`
+(name = "agent", address = "unix:/run/a", service = "agent", http = ())], extensions = [(modules = [(name = "cloudflare-internal:email", internal = true, esModule = "***"), (name = "bindery:sockets", internal = false, esModule = "***")])])`
 
 suite('the configuration of a cell', () => {
   test('has the shape that it has, and prints no secret', () => {
@@ -143,7 +149,7 @@ suite('the configuration of a cell', () => {
   })
 
   test('nothing printed is a secret, a value or code', () => {
-    for (const each of [config(), config({ isCheck: true, rootCertificates: [canary] })]) {
+    for (const each of [config(), config({ isCheck: true })]) {
       assert.ok(!printConfig(each).includes(canary))
       assert.ok(!printConfig(each).includes(Buffer.from(canary).toString('hex')))
     }
@@ -167,9 +173,10 @@ suite('the configuration of a cell', () => {
     }
   })
 
-  test('brings root certificates where the machine has none', () => {
-    const text = writeConfig(config({ rootCertificates: ['PEM'] }))
-    assert.ok(text.includes('(trustBrowserCas = false, trustedCertificates = ["PEM"])'))
+  test('the only way out is the proxy', () => {
+    const text = writeConfig(config())
+    assert.deepEqual(text.match(/network = [^)]*\)/g), ['network = (allow = [])'])
+    assert.ok(text.includes('external = (address = "unix:/run/ew0", http = (style = proxy))'))
   })
 
   test('keys of DER formats become PEM', () => {

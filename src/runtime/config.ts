@@ -18,8 +18,6 @@ export type CellConfig = {
   readonly backplaneSocket: string
   /** Random for each process: the hidden export's name, which user code must not guess. */
   readonly hiddenName: string
-  /** PEM certificates to trust, on machines that have none of their own. */
-  readonly rootCertificates: readonly string[] | undefined
   /** Where the files of Durable Objects are. */
   readonly objectsDirectory: string
   /** A check loads the code, calls nothing and exports nothing. */
@@ -27,6 +25,7 @@ export type CellConfig = {
   readonly agentSource: string
   readonly hiddenSource: string
   readonly splitSource: string
+  readonly socketsSource: string
   readonly capabilityHeader: string
   /** The bytes of every module of every slot. */
   readonly read: (module: Module) => Uint8Array
@@ -39,9 +38,8 @@ const nobodysClass = 'Nobody'
 /** The service that is a folder: the objects of one account. */
 const objectsDisk = 'objects'
 
-// A Worker reaches public addresses only. workerd's `public` does not know that these ranges lead
-// to IPv4 addresses that may be private (RFC 6052, RFC 8215, RFC 3056, RFC 4380).
-const disguised = ['64:ff9b::/96', '64:ff9b:1::/48', '2002::/16', '2001::/32']
+/** What is imported before user code, so that TLS goes through the proxy: `sockets.worker.ts`. */
+const socketsModule = 'bindery:sockets'
 
 /** The configuration of one process, as Cap'n Proto text. It holds secrets: it is never a file. */
 export function writeConfig(config: CellConfig): string {
@@ -53,7 +51,7 @@ const config :Workerd.Config = ${renderCapnp(configOf(config))};
 // Fields whose content is a user's (code, values, keys) or secret (what carries our authority).
 const masked = new Set(
   `esModule commonJsModule text data wasm json serviceWorkerScript wasmModule raw pkcs8 spki jwk
-  value cfBlobHeader forwardedProtoHeader trustedCertificates uniqueKey`.split(/\s+/),
+  value cfBlobHeader forwardedProtoHeader uniqueKey`.split(/\s+/),
 )
 
 /** The shape of a configuration, to be read by people: `***` stands for all that is secret. */
@@ -81,7 +79,9 @@ function configOf(config: CellConfig): Capnp {
       ...slots.flatMap((slot) => backendsOf(slot, config)),
       { name: 'agent', worker: agentOf(config) },
       ...(isSplit(config) ? [{ name: splitService, worker: splitOf(config) }] : []),
-      { name: 'internet', network: internet(config.rootCertificates) },
+      ...slots.flatMap(exitOf),
+      // Without one of this name workerd adds its own, which reaches the network.
+      { name: 'internet', network: { allow: [] } },
       ...(holdsObjects(config)
         ? [{ name: objectsDisk, disk: { path: config.objectsDirectory, writable: true } }]
         : []),
@@ -91,7 +91,7 @@ function configOf(config: CellConfig): Capnp {
       ...slots.flatMap((slot) => (slot.door ? [socketOf(slot.id, slot.door)] : [])),
       { name: 'agent', address: `unix:${config.agentSocket}`, service: 'agent', http: {} },
     ],
-    extensions: [{ modules: [emailModule] }],
+    extensions: [{ modules: [emailModule, socketsExtension(config)] }],
   }
 }
 
@@ -104,6 +104,16 @@ const emailModule = {
   constructor(from, to, raw) { this.from = from; this.to = to; this.#raw = raw }
 }
 export default { EmailMessage }`,
+}
+
+function socketsExtension({ socketsSource }: CellConfig): Capnp {
+  return {
+    name: socketsModule,
+    internal: false,
+    esModule: `import sockets from 'cloudflare-internal:sockets'
+${socketsSource}
+secureSockets(sockets)`,
+  }
 }
 
 function refusal(isCheck: boolean): Capnp {
@@ -149,7 +159,7 @@ function workerOf(slot: Slot, config: CellConfig): Capnp {
     compatibilityDate: code.compatibilityDate,
     compatibilityFlags: code.compatibilityFlags,
     bindings: bindings.map(({ name, wire }) => bindingOf({ slot, name, wire, config })),
-    globalOutbound: 'internet',
+    globalOutbound: slot.exitSocket === undefined ? 'internet' : exitName(slot),
     ...(config.isCheck ? {} : objectsOf(slot.plan)),
   }
 }
@@ -206,6 +216,7 @@ function entrySource(entry: {
   const { hiddenName, isCheck } = entry.config
   const main = JSON.stringify(`./${moduleName(entry.main)}`)
   const lines = [
+    `import ${JSON.stringify(socketsModule)};`,
     `import { hiddenEntrypoint } from ${JSON.stringify(`./${entry.hiddenModule}`)};`,
     `import * as user from ${main};`,
     ...(isCheck ? [] : [`export * from ${main};`]),
@@ -363,14 +374,18 @@ function agentOf(config: CellConfig): Capnp {
   }
 }
 
-function internet(rootCertificates: readonly string[] | undefined): Capnp {
-  return {
-    allow: ['public'],
-    deny: disguised,
-    tlsOptions: rootCertificates
-      ? { trustBrowserCas: false, trustedCertificates: rootCertificates }
-      : { trustBrowserCas: true },
-  }
+function exitName(slot: Slot): string {
+  return `${slot.id}:exit`
+}
+
+/**
+ * The way out of a Worker: the egress proxy, which sees whole URLs. A socket of its own says who
+ * calls, because a CONNECT has no injected headers.
+ */
+function exitOf(slot: Slot): Capnp[] {
+  if (slot.exitSocket === undefined) return []
+  const http = { style: new CapnpSymbol('proxy') }
+  return [{ name: exitName(slot), external: { address: `unix:${slot.exitSocket}`, http } }]
 }
 
 function utf8(bytes: Uint8Array): string {

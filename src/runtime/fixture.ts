@@ -24,6 +24,7 @@ import type { Wire } from '#contract/wire.ts'
 import { decideChange } from '#deploy/change.ts'
 import { systemClock } from '#drivers/clock/system/driver.ts'
 import { systemRandom } from '#drivers/random/system/driver.ts'
+import { createEgress } from '#egress/server.ts'
 import { createIngress, type Ingress } from '#ingress/server.ts'
 import { trustIn } from '#ingress/visitor.ts'
 import { account } from '#test/backend.ts'
@@ -165,7 +166,12 @@ async function startRooms() {
     live,
     waker,
     port: (await ingress.listen({ host: '127.0.0.1', port: 0 })).port,
-    ports: { backplane, ingress, log: recorder(log) },
+    ports: {
+      backplane,
+      egress: createEgress({ allow: [], log: recorder(log) }),
+      ingress,
+      log: recorder(log),
+    },
     addRoute(name: string, of: RoutedWorker): void {
       hosts.set(`${name}.localhost`, of)
       ingress.publishRoutes({ hosts })

@@ -14,7 +14,9 @@ const says = (word: string, over: Partial<Source> = {}): Source => ({
 })
 
 async function socketsIn({ runDirectory }: Pick<Fixture, 'runDirectory'>): Promise<number> {
-  return (await readdir(runDirectory)).length
+  // In a folder of each cell's own.
+  const entries = await readdir(runDirectory, { recursive: true, withFileTypes: true })
+  return entries.filter((entry) => entry.isSocket()).length
 }
 
 suite('apply', () => {
@@ -76,7 +78,7 @@ suite('apply', () => {
       assert.deepEqual(fixture.targets('b'), [])
       assert.equal((await fixture.visit('a')).body, 'one 2')
       assert.equal((await pidsOf(fixture)).length, 1)
-      assert.equal(await socketsIn(fixture), 3)
+      assert.equal(await socketsIn(fixture), 4)
     })
   }
 
@@ -252,7 +254,7 @@ suite('a cell that dies', () => {
     assert.equal(after?.state, 'up')
     assert.notEqual(after?.id, before?.id)
     assert.notEqual(after?.cfBlobHeader, before?.cfBlobHeader)
-    assert.equal(await socketsIn(fixture), 3)
+    assert.equal(await socketsIn(fixture), 4)
     assert.ok(
       fixture.log.some(
         ({ message, fields }) => message === 'a cell died' && fields['detail'] === 'SIGKILL',

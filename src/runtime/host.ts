@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
-import { rootCertificates } from 'node:tls'
 import type {
   CellChange,
   CellHost,
@@ -17,6 +16,7 @@ import type { Log } from '#contract/ports/log.ts'
 import type { Random } from '#contract/ports/random.ts'
 import {
   type BackplanePort,
+  type EgressPort,
   type IngressPort,
   liveKey,
   type RoutedWorker,
@@ -35,7 +35,7 @@ import { Watchdog } from './watchdog.ts'
 export type CellHostOptions = {
   readonly workerdPath: string
   /**
-   * A folder that only this server uses, for unix sockets: at most 91 bytes long, made if it is
+   * A folder that only this server uses, for unix sockets: at most 84 bytes long, made if it is
    * missing, and the same at each start, because that is how a server finds its orphans.
    */
   readonly runDirectory: string
@@ -45,6 +45,7 @@ export type CellHostOptions = {
   /** What separates the running plan of a cell from the wanted one: `deploy/change.ts`. */
   readonly decide: (running: CellPlan, wanted: CellPlan) => CellChange
   readonly backplane: BackplanePort
+  readonly egress: EgressPort
   readonly ingress: IngressPort
   /** The header in which a capability travels, as the backplane reads it. */
   readonly capabilityHeader: string
@@ -137,7 +138,6 @@ class WorkerdHost implements CellHost {
     this.#retirement = new Retirement(options)
     this.#context = {
       ...options,
-      rootCertificates: hasSystemCertificates() ? undefined : rootCertificates,
       closing: this.#closing.signal,
       changed: () => this.#publish(),
       load: (workers) => this.#modules(workers),
@@ -401,13 +401,4 @@ function sharesObjects(cell: Cell, plan: CellPlan): boolean {
 
 function idsOfObjects({ workers }: CellPlan): readonly ObjectNamespaceId[] {
   return workers.flatMap(({ objects }) => objects.map(({ id }) => id))
-}
-
-// workerd exits at its first use of TLS where the system has no roots; Node brings its own.
-function hasSystemCertificates(): boolean {
-  return [
-    '/etc/ssl/certs/ca-certificates.crt',
-    '/etc/pki/tls/certs/ca-bundle.crt',
-    '/etc/ssl/cert.pem',
-  ].some((path) => existsSync(path))
 }

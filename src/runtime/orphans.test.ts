@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -48,10 +48,12 @@ suite('orphans', () => {
     }
   })
 
-  test('old sockets are removed, other files are not', async () => {
+  test('folders of old cells are removed, other files are not', async () => {
     await using folder = await temporaryFolder()
-    const stale = ['0123456789ab.a', '0123456789ab.b', 'abcdefabcdef.w']
+    // A socket without a folder is of an earlier release.
+    const stale = ['0123456789ab.a', 'abcdefabcdef/b', 'abcdefabcdef/w01234567']
     const kept = ['0123456789ab.c', 'short.a', 'notes.txt', '0123456789ab.a.bak']
+    await mkdir(join(folder.path, 'abcdefabcdef'))
     const server = createServer().listen(join(folder.path, stale[0] ?? ''))
     await once(server, 'listening')
     for (const name of [...stale.slice(1), ...kept]) await writeFile(join(folder.path, name), '')
@@ -80,7 +82,7 @@ suite('orphans', () => {
     await exited
     const isTied = existsSync('/usr/bin/setpriv') || existsSync('/bin/setpriv')
     if (isTied) await eventually(async () => (await marked(runDirectory)).length === 0)
-    assert.equal((await readdir(runDirectory)).length, 3)
+    assert.equal((await readdir(runDirectory, { recursive: true })).length, 5)
     await sweepOrphans(runDirectory, silent)
     assert.deepEqual(await marked(runDirectory), [])
     assert.deepEqual(await readdir(runDirectory), [])

@@ -1,4 +1,4 @@
-import { readdir, readFile, unlink } from 'node:fs/promises'
+import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Log } from '#contract/ports/log.ts'
 
@@ -8,7 +8,7 @@ import type { Log } from '#contract/ports/log.ts'
 // which a process runs unmarked, and no id that another process may have by now.
 
 const variable = 'BINDERY_RUN_DIRECTORY'
-const socketName = /^[0-9a-f]{12}\.[abw]$/
+const folderName = /^[0-9a-f]{12}(\.[abw])?$/
 const goneMs = 2_000
 const pollMs = 5
 
@@ -28,7 +28,7 @@ export async function sweepOrphans(runDirectory: string, log: Log): Promise<void
     await kill(pid, runDirectory)
   }
   for (const name of await readdir(runDirectory)) {
-    if (socketName.test(name)) await unlink(join(runDirectory, name)).catch(() => undefined)
+    if (folderName.test(name)) await rm(join(runDirectory, name), { recursive: true, force: true })
   }
 }
 

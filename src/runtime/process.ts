@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { open, unlink } from 'node:fs/promises'
+import { open, rmdir, unlink } from 'node:fs/promises'
 import { request } from 'node:http'
 import { z } from 'zod'
 import { OperatorError } from '#contract/errors.ts'
@@ -14,6 +14,8 @@ export type ProcessOptions = {
   /** Cap'n Proto text: see `config.ts`. */
   readonly config: string
   readonly agentSocket: string
+  /** The folder of its sockets. It goes with the process if nothing else is in it. */
+  readonly folder: string
   /** All unix sockets that it makes, the agent's among them: stale files of theirs are removed. */
   readonly sockets: readonly string[]
   readonly runDirectory: string
@@ -80,7 +82,9 @@ export class WorkerdProcess {
     child.once('close', (code, signal) => {
       this.#isGone = true
       this.#gone.abort()
-      void removeAll(options.sockets).then(() => resolve(signal ?? `code ${code}`))
+      void removeAll(options.sockets)
+        .then(() => rmdir(options.folder).catch(() => undefined))
+        .then(() => resolve(signal ?? `code ${code}`))
     })
   }
 

@@ -11,6 +11,8 @@ export type Slot = {
   readonly plan: WorkerPlan
   /** Where ingress reaches it; absent in a check. */
   readonly door?: Door
+  /** Where it reaches the Internet; absent in a check, which reaches nothing. */
+  readonly exitSocket?: string
   /** The capability of each `backend` binding, by its name in `env`. */
   readonly capabilities: ReadonlyMap<string, string>
 }
@@ -21,8 +23,8 @@ export type Door = {
   readonly protoHeader: string
 }
 
-/** Where new names come from. */
-export type Naming = { readonly random: Random; readonly runDirectory: string }
+/** Where new names come from; `folder` is the cell's. */
+export type Naming = { readonly random: Random; readonly folder: string }
 
 export function newSlot(id: string, plan: WorkerPlan, naming: Naming): Slot {
   const backends = plan.bindings.filter(({ wire }) => wire.type === 'backend')
@@ -30,31 +32,39 @@ export function newSlot(id: string, plan: WorkerPlan, naming: Naming): Slot {
     id,
     plan,
     door: newDoor(naming),
+    exitSocket: socketPath(naming.folder, `e${id}`),
     capabilities: new Map(backends.map(({ name }) => [name, naming.random.hex(32)])),
   }
 }
 
 /** A door nobody has gone through yet: what a client learned of an older one opens nothing. */
-export function newDoor({ random, runDirectory }: Naming): Door {
+export function newDoor({ random, folder }: Naming): Door {
   return {
-    socketPath: socketPath(runDirectory, random.hex(6), 'w'),
+    socketPath: socketPath(folder, `w${random.hex(4)}`),
     cfBlobHeader: `x-${random.hex(16)}`,
     protoHeader: `x-${random.hex(16)}`,
   }
 }
 
 /** Random for each process: no other Worker's binding can name it. */
-export function newHiddenName({ random }: Naming): string {
+export function newHiddenName({ random }: Pick<Naming, 'random'>): string {
   return `__bindery_${random.hex(16)}`
 }
 
-/** The path of the socket of an agent (`a`), of the backplane (`b`) or of a Worker (`w`). */
-export function socketPath(runDirectory: string, id: string, kind: 'a' | 'b' | 'w'): string {
-  return `${runDirectory}/${id}.${kind}`
+/**
+ * The folder of one cell's sockets, and of nothing else: a process sees its own. Its names are the
+ * agent's (`a`), the backplane's (`b`), those of Workers (`w…`) and of their ways out (`e…`).
+ */
+export function cellFolder(runDirectory: string, id: string): string {
+  return `${runDirectory}/${id}`
 }
 
-/** What `socketPath` adds to the run directory, which must fit in a socket's address with it. */
-export const socketNameLength = '/0123456789ab.w'.length
+export function socketPath(folder: string, name: string): string {
+  return `${folder}/${name}`
+}
+
+/** What names of sockets add to the run directory at most, to fit in a socket's address with it. */
+export const socketNameLength = '/0123456789ab/w01234567'.length
 
 /** What a cell's Workers may call over its backplane. */
 export function grantsOf(cell: string, slots: readonly Slot[]): readonly Grant[] {

@@ -6,6 +6,7 @@ export const sources = {
   agent: load(new URL('./agent.worker.ts', import.meta.url)),
   hidden: load(new URL('./hidden.worker.ts', import.meta.url)),
   split: load(new URL('./split.worker.ts', import.meta.url)),
+  sockets: load(new URL('./sockets.worker.ts', import.meta.url)),
 } as const
 
 function load(url: URL): string {

@@ -1,8 +1,9 @@
+import { mkdir } from 'node:fs/promises'
 import type { Module, WorkerPlan } from '#contract/cell.ts'
 import type { CellContext } from './cell.ts'
 import { writeConfig } from './config.ts'
 import { WorkerdProcess } from './process.ts'
-import { newHiddenName, type Slot, socketPath } from './slots.ts'
+import { cellFolder, newHiddenName, type Slot, socketPath } from './slots.ts'
 import { sources } from './sources.ts'
 
 /** The place of a Worker in a throw-away process. */
@@ -14,29 +15,32 @@ export function checkedSlot(worker: WorkerPlan): Slot {
  * Starts a process with one version, or with nothing, that may call nothing: no back end answers,
  * no traffic reaches it. Throws `StartError`. The caller kills it.
  */
-export function launchThrowAway(
+export async function launchThrowAway(
   context: CellContext,
   checked?: { readonly worker: WorkerPlan; readonly read: (module: Module) => Uint8Array },
 ): Promise<WorkerdProcess> {
   const id = context.random.hex(6)
-  const agentSocket = socketPath(context.runDirectory, id, 'a')
+  const folder = cellFolder(context.runDirectory, id)
+  const agentSocket = socketPath(folder, 'a')
+  await mkdir(folder, { mode: 0o700 })
   return WorkerdProcess.start({
     workerdPath: context.workerdPath,
     config: writeConfig({
       slots: checked ? [checkedSlot(checked.worker)] : [],
       agentSocket,
-      backplaneSocket: socketPath(context.runDirectory, id, 'b'),
+      backplaneSocket: socketPath(folder, 'b'),
       hiddenName: newHiddenName(context),
-      rootCertificates: context.rootCertificates,
       objectsDirectory: '',
       isCheck: true,
       agentSource: sources.agent,
       hiddenSource: sources.hidden,
       splitSource: sources.split,
+      socketsSource: sources.sockets,
       capabilityHeader: context.capabilityHeader,
       read: checked?.read ?? (() => new Uint8Array()),
     }),
     agentSocket,
+    folder,
     sockets: [agentSocket],
     runDirectory: context.runDirectory,
     startTimeoutMs: context.startTimeoutMs,

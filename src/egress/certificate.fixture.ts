@@ -1,0 +1,23 @@
+// A certificate for origin.test, *.origin.test and 127.0.0.1 that signs itself, valid until 2126, and its
+// key: for tests of what speaks TLS. Nobody trusts it who was not told to.
+
+export const certificate = `-----BEGIN CERTIFICATE-----
+MIIBsTCCAVegAwIBAgIULkALx3YAKmb9Gs+MIL7VfNd6IS8wCgYIKoZIzj0EAwIw
+FjEUMBIGA1UEAwwLb3JpZ2luLnRlc3QwIBcNMjYxMTI1MDE1MDE3WhgPMjEyNjEx
+MDEwMTUwMTdaMBYxFDASBgNVBAMMC29yaWdpbi50ZXN0MFkwEwYHKoZIzj0CAQYI
+KoZIzj0DAQcDQgAEnQV2sLXBI9rGZPh7F192aZPC9jTwhROjv1ZAKMkRCXq4hcs4
+AaHrGRc27l7Q5ODz6wpUM4bTD79f5vQKELizWqOBgDB+MB0GA1UdDgQWBBSYzpq4
+MQbuCat2CioXaizrHgW9STAfBgNVHSMEGDAWgBSYzpq4MQbuCat2CioXaizrHgW9
+STAPBgNVHRMBAf8EBTADAQH/MCsGA1UdEQQkMCKCC29yaWdpbi50ZXN0gg0qLm9y
+aWdpbi50ZXN0hwR/AAABMAoGCCqGSM49BAMCA0gAMEUCIFp9yEqPpeYZJbEt14fr
+/Ij+3LgDmtwuouLJrXOjwMQ8AiEAnp0yHQNx/1cH/AVy0RHQkq6OXNaCWTnU4g0k
+jLJdxyc=
+-----END CERTIFICATE-----
+`
+
+export const certificateKey = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgi/yq6KX18IIlGGh7
+TEEh4QL94UOoT66posdRYyH3TL+hRANCAASdBXawtcEj2sZk+HsXX3Zpk8L2NPCF
+E6O/VkAoyREJeriFyzgBoesZFzbuXtDk4PPrClQzhtMPv1/m9AoQuLNa
+-----END PRIVATE KEY-----
+`

@@ -1,0 +1,34 @@
+import { mkdir, rm } from 'node:fs/promises'
+import type { BackplanePort, EgressPort } from '#contract/snapshot.ts'
+import { grantsOf, type Slot, socketPath } from './slots.ts'
+
+/** A cell as it is known outside. */
+export type Place = {
+  readonly id: string
+  readonly folder: string
+  readonly slots: readonly Slot[]
+}
+
+/**
+ * Makes the folder of a cell's sockets, and listens on those that are ours to answer, until disposed
+ * of. Nobody is behind its Workers' own doors yet.
+ */
+export async function openDoors(
+  { backplane, egress }: { readonly backplane: BackplanePort; readonly egress: EgressPort },
+  { id, folder, slots }: Place,
+): Promise<AsyncDisposable> {
+  await using stack = new AsyncDisposableStack()
+  stack.defer(() => rm(folder, { recursive: true, force: true }))
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  stack.use(await backplane.open(id, backplaneSocket(folder)))
+  backplane.grant(id, grantsOf(id, slots))
+  for (const { plan, exitSocket } of slots) {
+    const { account, worker } = plan
+    if (exitSocket !== undefined) stack.use(await egress.open({ account, worker }, exitSocket))
+  }
+  return stack.move()
+}
+
+export function backplaneSocket(folder: string): string {
+  return socketPath(folder, 'b')
+}
