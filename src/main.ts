@@ -74,6 +74,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
   const drivers = await openDrivers(config, stack)
   const ingress = createIngress({
     ...drivers,
+    httpsRedirect: config.httpsRedirect,
     trust: trustOf(config.trustedProxies),
     waker: { wake: (worker) => host.wake(worker) },
   })

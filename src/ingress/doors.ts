@@ -37,13 +37,13 @@ export class Doors {
   #tls: TlsServer | undefined
   /** Connections of HTTP/1, each with the newest response on it. */
   readonly #connections = new Map<Duplex, ServerResponse | undefined>()
-  /** Connections of the TLS listener, also those that are still shaking hands. */
-  readonly #encrypted = new Set<Socket>()
+  /** Connections of the TLS listener that are still shaking hands, by where they come from. */
+  readonly #shaking = new Map<string, Socket>()
   #isLeaving = false
   #emptied: (() => void) | undefined
 
   constructor({ answer, join }: DoorsOptions) {
-    this.#http2 = new Http2(answer)
+    this.#http2 = new Http2(answer, () => this.#wake())
     this.#http = createServer(
       {
         maxHeaderSize: headerBytes,
@@ -81,9 +81,10 @@ export class Doors {
     })
     certificates.follow(({ cert, key }) => server.setSecureContext({ cert, key }))
     server.on('connection', (socket: Socket) => {
-      this.#encrypted.add(socket)
+      const from = originOf(socket)
+      this.#shaking.set(from, socket)
       socket.once('close', () => {
-        this.#encrypted.delete(socket)
+        if (this.#shaking.get(from) === socket) this.#shaking.delete(from)
         this.#wake()
       })
     })
@@ -102,9 +103,10 @@ export class Doors {
     this.#leave()
     await this.#empty(Math.min(farewellMs, deadlineMs))
     for (const [socket, response] of this.#connections) partFrom(socket, response)
+    for (const socket of this.#shaking.values()) socket.destroy()
     this.#http2.end()
     await this.#empty(deadlineMs - (performance.now() - began))
-    for (const socket of [...this.#connections.keys(), ...this.#encrypted]) socket.destroy()
+    for (const socket of this.#connections.keys()) socket.destroy()
     this.#http2.cut()
     // It has stopped listening already; this ends its looking after slow requests.
     this.#http.close(() => undefined)
@@ -121,6 +123,7 @@ export class Doors {
 
   /** Gives an encrypted connection to the protocol that its handshake has agreed on. */
   #sort(socket: TLSSocket): void {
+    this.#shaking.delete(originOf(socket))
     if (socket.alpnProtocol === 'h2') this.#http2.take(socket)
     else this.#http.emit('connection', socket)
   }
@@ -153,7 +156,8 @@ export class Doors {
   }
 
   #wake(): void {
-    if (this.#connections.size + this.#encrypted.size === 0) this.#emptied?.()
+    const left = this.#connections.size + this.#shaking.size + this.#http2.sessions
+    if (left === 0) this.#emptied?.()
   }
 
   /** Resolves when no connection is left, at the latest after so long. */
@@ -168,6 +172,11 @@ export class Doors {
       this.#wake()
     })
   }
+}
+
+/** What tells a connection from all others that there are at the moment. */
+function originOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`
 }
 
 /** Has a response say that its connection ends with it, if it has not said anything yet. */

@@ -1,7 +1,8 @@
+import { Readable } from 'node:stream'
 import { type Dispatcher, Pool } from 'undici'
 import type { Target } from '#contract/snapshot.ts'
 import type { VisitorRequest, VisitorResponse } from './exchange.ts'
-import { connectionsPerTarget, idleConnectionMs, responseHeadMs } from './limits.ts'
+import { connectionsPerTarget, idleConnectionMs, pacedBytes, responseHeadMs } from './limits.ts'
 
 /** How an attempt to have a request answered by a target ended. */
 export type Outcome =
@@ -43,7 +44,7 @@ export class Upstream {
           method: methodOf(request),
           path: request.url ?? '/',
           headers,
-          body: hasBody(request) ? request : null,
+          body: bodyOf(request),
         },
         relay,
       )
@@ -116,6 +117,52 @@ class Relay implements Dispatcher.DispatchHandler {
 
   #done(): void {
     this.#response.off('close', this.#onClose)
+  }
+}
+
+/** The body to send; a short one, of one piece as a rule, is not worth what pacing costs. */
+function bodyOf(request: VisitorRequest): Readable | null {
+  if (!hasBody(request)) return null
+  const isShort = Number(request.headers['content-length'] ?? Infinity) <= pacedBytes
+  return isShort ? request : new PacedBody(request)
+}
+
+/**
+ * A body, piece by piece, each in a turn of the event loop of its own: a Worker may answer without
+ * reading all of it and close, and what it said must be read before the next piece finds the
+ * connection broken. And whoever stops reading does not end the visitor's connection.
+ */
+class PacedBody extends Readable {
+  readonly #request: VisitorRequest
+
+  constructor(request: VisitorRequest) {
+    super({ highWaterMark: 1 })
+    this.#request = request
+    request.on('readable', this.#soon).once('end', this.#end).once('close', this.#end)
+  }
+
+  override _read(): void {
+    this.#soon()
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#request.off('readable', this.#soon).off('end', this.#end).off('close', this.#end)
+    // The visitor's next request is behind what is left of this one.
+    this.#request.resume()
+    done(error)
+  }
+
+  readonly #soon = (): void => void setImmediate(this.#next)
+
+  readonly #next = (): void => {
+    if (this.destroyed || this.readableLength > 0) return
+    const piece: unknown = this.#request.read()
+    if (piece !== null) this.push(piece)
+  }
+
+  readonly #end = (): void => {
+    if (this.#request.readableEnded) this.push(null)
+    else this.destroy(new Error('the visitor left'))
   }
 }
 

@@ -1,3 +1,4 @@
+import { METHODS } from 'node:http'
 import {
   constants,
   createServer,
@@ -8,22 +9,26 @@ import {
 import { Readable } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type { VisitorRequest, VisitorResponse } from './exchange.ts'
-import { http2Limits, keepAliveMs, shutdownStreamId } from './limits.ts'
+import { headerBytes, http2Limits, keepAliveMs, shutdownStreamId } from './limits.ts'
 
 type Answer = (request: VisitorRequest, response: VisitorResponse) => void
 
-/** HTTP/2 on connections that somebody else accepts. */
+/** HTTP/2 on connections that somebody else accepts. `ended` is called when one of them is gone. */
 export class Http2 {
   readonly #server = createServer(http2Limits)
   readonly #sessions = new Set<ServerHttp2Session>()
+  readonly #ended: () => void
   #isLeaving = false
 
-  constructor(answer: Answer) {
+  constructor(answer: Answer, ended: () => void) {
+    this.#ended = ended
     // What goes wrong with one session or stream ends that one: there is nobody to tell.
     this.#server.on('sessionError', () => undefined)
     this.#server.on('session', (session) => this.#greet(session))
     this.#server.on('stream', (stream, headers, ...[, raw]: [number, string[]]) => {
       stream.on('error', () => undefined)
+      const refusal = refusalOf(headers, raw)
+      if (refusal !== undefined) return stream.respond({ ':status': refusal }, { endStream: true })
       const request = new StreamRequest(stream, headers, raw)
       answer(request, new StreamResponse(stream, request))
     })
@@ -56,11 +61,25 @@ export class Http2 {
 
   #greet(session: ServerHttp2Session): void {
     this.#sessions.add(session)
-    session.once('close', () => this.#sessions.delete(session))
+    session.once('close', () => {
+      this.#sessions.delete(session)
+      this.#ended()
+    })
     // Nothing was said for a while: what is still open may go on, and then it ends.
     session.setTimeout(keepAliveMs, () => session.close())
     if (this.#isLeaving) announceEnd(session)
   }
+}
+
+const methods: ReadonlySet<string> = new Set(METHODS)
+
+/** The status of what the parser of HTTP/1 refuses by itself, and that of HTTP/2 lets through. */
+function refusalOf(headers: IncomingHttpHeaders, raw: readonly string[]): number | undefined {
+  if (!methods.has(headers[':method'] ?? '')) return 400
+  // eslint-disable-next-line no-control-regex -- that is what they are
+  if (/[\u0000-\u0020\u007f]/.test(headers[':path'] ?? '')) return 400
+  const bytes = raw.reduce((sum, text) => sum + text.length, 0)
+  return bytes > headerBytes ? 431 : undefined
 }
 
 /** The connection of each session: what a session gives out in its place can't be told apart. */
@@ -94,8 +113,10 @@ class StreamRequest extends Readable implements VisitorRequest {
     const chunks = !stream.endAfterHeaders && headers['content-length'] === undefined
     this.headers = chunks ? { ...headers, 'transfer-encoding': 'chunked' } : headers
     this.socket = (stream.session && sockets.get(stream.session)) ?? {}
-    if (stream.endAfterHeaders) this.push(null)
-    else this.#follow()
+    if (stream.endAfterHeaders) {
+      stream.resume()
+      this.push(null)
+    } else this.#follow()
   }
 
   override _read(): void {
@@ -157,13 +178,15 @@ function plainHeaders(raw: readonly string[]): readonly string[] {
 class StreamResponse implements VisitorResponse {
   readonly req: Pick<VisitorRequest, 'method'>
   readonly #stream: ServerHttp2Stream
+  #hasEnded = false
 
   constructor(stream: ServerHttp2Stream, request: VisitorRequest) {
     this.req = request
     this.#stream = stream
     // The visitor need not send the rest of what nobody reads any more.
     stream.once('finish', () => {
-      if (!stream.readableEnded) setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR))
+      if (stream.endAfterHeaders || stream.readableEnded) return
+      setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR))
     })
   }
 
@@ -180,7 +203,8 @@ class StreamResponse implements VisitorResponse {
   }
 
   get writableFinished(): boolean {
-    return this.#stream.writableFinished
+    // A stream that its visitor resets looks finished too.
+    return this.#hasEnded && this.#stream.writableFinished
   }
 
   writeHead(status: number, headers: readonly string[]): void {
@@ -198,6 +222,7 @@ class StreamResponse implements VisitorResponse {
   }
 
   end(chunk?: string): void {
+    this.#hasEnded = true
     if (!this.#isOver) this.#stream.end(chunk)
   }
 

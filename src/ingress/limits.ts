@@ -76,3 +76,6 @@ export const certificateSettleMs = 100
 
 /** Certificates of one server: each costs memory, and a look at its files every few seconds. */
 export const mostCertificates = 10_000
+
+/** Bodies up to this length are handed to the Worker's connection as they come: a read's worth. */
+export const pacedBytes = 16 * 1024

@@ -7,6 +7,18 @@ export type ErrorPage = {
   readonly code?: number
   readonly title: string
   readonly text: string
+  /** Where to go instead. */
+  readonly location?: string
+}
+
+/** Sends a visitor to the same place by TLS, with the method and body that it came with. */
+export function redirectTo(location: string): ErrorPage {
+  return {
+    status: 308,
+    title: 'Permanent redirect',
+    text: 'This site is reached by TLS.',
+    location,
+  }
 }
 
 export const pages = {
@@ -59,6 +71,7 @@ export function sendPage(response: VisitorResponse, page: ErrorPage, ray: string
     'Referrer-Policy': 'same-origin',
     'X-Frame-Options': 'SAMEORIGIN',
     'CF-Ray': ray,
+    ...(page.location !== undefined && { Location: page.location }),
     ...(page.status === 502 && { 'Retry-After': '1' }),
   }
   response.writeHead(page.status, Object.entries(headers).flat())

@@ -16,7 +16,7 @@ import type { VisitorRequest, VisitorResponse } from './exchange.ts'
 import { hasBody, type Outcome, Upstream } from './forward.ts'
 import { type Exceeded, InFlight } from './in-flight.ts'
 import { holdWaitMs, restartWaitMs, urlBytes, wakeWaitMs } from './limits.ts'
-import { type ErrorPage, pages, sendPage } from './pages.ts'
+import { type ErrorPage, pages, redirectTo, sendPage } from './pages.ts'
 import { pick } from './split.ts'
 import { isAsleep, isHeld, type Site, Table } from './table.ts'
 import { colo, forwardedHeaders, hostOf, originOf, type Trust, type Visit } from './visitor.ts'
@@ -24,6 +24,8 @@ import { type Joined, joinWebSocket, part, type Upgrade } from './websocket.ts'
 
 export type IngressOptions = {
   readonly trust: Trust
+  /** Whether visitors without TLS are sent to the listener that has it, once there is one. */
+  readonly httpsRedirect?: boolean
   readonly random: Random
   readonly log: Log
   /** Starts what has no process. Without it nothing is woken. */
@@ -56,6 +58,8 @@ class IngressServer implements Ingress {
   readonly #doors: Doors
   /** Connections that were to become WebSockets: the server does not count them among its own. */
   readonly #upgrades = new Set<Duplex>()
+  /** What a host is followed by to get to where TLS is; absent: nobody is sent there. */
+  #tlsPort: string | undefined
   #rays = ''
 
   constructor(options: IngressOptions) {
@@ -70,8 +74,10 @@ class IngressServer implements Ingress {
     return this.#doors.open(where)
   }
 
-  listenTls(where: Listening, certificates: Certificates): Promise<Address> {
-    return this.#doors.openTls(where, certificates)
+  async listenTls(where: Listening, certificates: Certificates): Promise<Address> {
+    const bound = await this.#doors.openTls(where, certificates)
+    if (this.#options.httpsRedirect) this.#tlsPort = bound.port === 443 ? '' : `:${bound.port}`
+    return bound
   }
 
   publishRoutes(table: RouteTable): void {
@@ -264,7 +270,11 @@ class IngressServer implements Ingress {
     if (!url.startsWith('/')) return pages.badTarget
     const host = hostOf(request)
     if (!host) return pages.badHost
-    return { ...host, ...originOf(request, this.#options.trust), url, ray }
+    const origin = originOf(request, this.#options.trust)
+    if (this.#tlsPort !== undefined && origin.protocol === 'http') {
+      return redirectTo(`https://${host.hostname}${this.#tlsPort}${url}`)
+    }
+    return { ...host, ...origin, url, ray }
   }
 
   #upstream(target: Target): Upstream {
@@ -297,8 +307,12 @@ function pause(milliseconds: number): Promise<void> {
 /** A socket that has no response object is answered by hand, and closed. */
 function refuseUpgrade(socket: Duplex, page: ErrorPage): void {
   if (socket.destroyed) return
-  socket.end(
-    `HTTP/1.1 ${page.status} ${page.title}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
-  )
+  const lines = [
+    `HTTP/1.1 ${page.status} ${page.title}`,
+    ...(page.location === undefined ? [] : [`Location: ${page.location}`]),
+    'Connection: close',
+    'Content-Length: 0',
+  ]
+  socket.end(`${lines.join('\r\n')}\r\n\r\n`, 'latin1')
   part(socket)
 }
