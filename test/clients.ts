@@ -29,6 +29,8 @@ const missing: Readonly<Record<string, readonly WranglerVersion[]>> = {
   'init --from-dash without npm': ['4.164', '4.123'],
   'kv namespace rename': ['3.114'],
   'kv bulk get': ['3.114'],
+  'preview aliases': ['3.114'],
+  'tags in versions deploy': ['3.114'],
   'null in secret bulk': ['3.114'],
   'null in versions secret bulk': ['3.114', '4.123'],
 }

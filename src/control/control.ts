@@ -124,8 +124,8 @@ function apiOf(options: ControlOptions, parts: Parts): AppOptions {
     ...options,
     ...parts,
     urlOf: async (key: WorkerKey) => options.urlOf(await publication.hostOf(key)),
-    previewSuffixOf: async (key: WorkerKey) =>
-      options.urlOf(await publication.previewSuffixOf(key)).replace(/^https?:\/\//, ''),
+    previewUrlOf: async (key: WorkerKey, name: string) =>
+      options.urlOf(name + (await publication.previewSuffixOf(key))),
   }
   return {
     ...options,

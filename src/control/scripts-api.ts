@@ -23,8 +23,8 @@ export type WorkersApiOptions = {
   readonly blob: Blob
   /** Where visitors reach a Worker. */
   readonly urlOf: (key: WorkerKey) => Promise<string>
-  /** What follows the name of a preview in the place where visitors reach it. */
-  readonly previewSuffixOf: (key: WorkerKey) => Promise<string>
+  /** Where visitors reach a preview, by its name. */
+  readonly previewUrlOf: (key: WorkerKey, name: string) => Promise<string>
 }
 
 type AccountRoute = Route<AccountCall>

@@ -59,18 +59,20 @@ function byNameOrId({ store }: WorkersApiOptions, run: Run): Run {
 
 async function shown(options: WorkersApiOptions, worker: Worker): Promise<object> {
   const key = { account: worker.account, worker: worker.name }
-  const [url, previewSuffix] = [await options.urlOf(key), await options.previewSuffixOf(key)]
+  const url = await options.urlOf(key)
+  // Clients put a name before it, and https:// before that.
+  const previewSuffix = (await options.previewUrlOf(key, '')).replace(/^https?:\/\//, '')
   return shownWorker(worker, { url, previewSuffix })
 }
 
 /** A version with the place where visitors reach it, if it has one. */
 export async function shownWithUrls(
-  { workers, registry, previewSuffixOf }: WorkersApiOptions,
+  { workers, registry, previewUrlOf }: WorkersApiOptions,
   version: Version,
 ): Promise<Shown> {
   const key = { account: version.account, worker: version.worker }
   const isReachable = hasPreview(await workers.get(key), version)
-  const url = `http://${previewPrefix(version.id)}${await previewSuffixOf(key)}`
+  const url = await previewUrlOf(key, previewPrefix(version.id))
   return shownWorkerVersion(version, registry, isReachable ? [url] : [])
 }
 
