@@ -50,6 +50,8 @@ const readyMs = 60_000
 const stopMs = 30_000
 
 export type TestServerOptions = {
+  /** Where its data is, if not in a folder of its own. */
+  readonly dataDirectory?: string
   /** More flags of `bindery serve`. */
   readonly flags?: readonly string[]
   readonly environment?: Readonly<Record<string, string>>
@@ -59,7 +61,7 @@ export type TestServerOptions = {
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
   await using stack = new AsyncDisposableStack()
   const folder = stack.use(await temporaryFolder())
-  const dataDirectory = join(folder.path, 'data')
+  const dataDirectory = options.dataDirectory ?? join(folder.path, 'data')
   const process = new ServerProcess(dataDirectory, options)
   stack.defer(() => process.end())
   await process.start()

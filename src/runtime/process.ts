@@ -195,6 +195,10 @@ export class WorkerdProcess {
  * sockets, which workerd can't open again through /proc.
  */
 async function launch(options: ProcessOptions): Promise<ChildProcess> {
+  // What starts it for us would say so as if it were the Worker's fault.
+  if (!existsSync(options.workerdPath)) {
+    throw new OperatorError(`workerd is missing at ${options.workerdPath}: install it again.`)
+  }
   const directory = existsSync('/dev/shm') ? '/dev/shm' : options.runDirectory
   const path = `${directory}/bindery-${process.pid}-${performance.now()}`
   await removeAll(options.sockets)
