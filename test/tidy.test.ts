@@ -142,7 +142,7 @@ suite('the plan of the house', () => {
   })
 
   test('a page names tests that there are', () => {
-    const pages = globSync('{*.md,src/bindings/*/README.md,bench/*.md}', { cwd: root })
+    const pages = globSync('{*.md,docs/*.md,src/bindings/*/README.md,bench/*.md}', { cwd: root })
     const wrong = pages.flatMap((page) => {
       const text = readFileSync(join(root, page), 'utf8')
       const named = [...text.matchAll(/`([\w./-]+\.test\.ts)`/g)].map((match) => match[1] ?? '')

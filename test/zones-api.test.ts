@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import { z } from 'zod'
-import { routesPerZone } from '#control/limits.ts'
+import { domainsPerZone, routesPerZone } from '#control/limits.ts'
 import { type Answer, type Served, serveInProcess } from '#test/contract/server.ts'
 
 // Zones, routes and custom domains over the REST API: what SDKs and Terraform send.
@@ -9,7 +9,7 @@ import { type Answer, type Served, serveInProcess } from '#test/contract/server.
 type Asked = readonly [method: string, path: string, json?: unknown, token?: string]
 
 const withId = z.looseObject({ id: z.string() })
-const worker = { main_module: 'a.js', compatibility_date: '2026-11-01' }
+const metadata = { main_module: 'a.js', compatibility_date: '2026-11-01' }
 
 suite('zones, routes and custom domains', () => {
   let server: Served
@@ -51,7 +51,7 @@ suite('zones, routes and custom domains', () => {
 
   async function deploy(name: string): Promise<void> {
     const form = new FormData()
-    form.set('metadata', JSON.stringify(worker))
+    form.set('metadata', JSON.stringify(metadata))
     const source = `export default { fetch: () => new Response('${name}') }`
     form.set('a.js', new File([source], 'a.js', { type: 'application/javascript+module' }))
     const path = `/accounts/${server.account}/workers/scripts/${name}`
@@ -210,6 +210,21 @@ suite('zones, routes and custom domains', () => {
     assert.equal(await at('x.inner.outer.test'), 404)
     assert.equal((await call('DELETE', `/zones/${outer}`)).status, 200)
     assert.equal(await at('x.outer.test'), 404)
+  })
+
+  test('a zone has so many custom domains and no more, whosever they are', async () => {
+    const names = Array.from({ length: domainsPerZone }, (_, n) => ({
+      hostname: `${n}.example.com`,
+    }))
+    const set = (worker: string, origins: readonly object[]): Promise<Answer> =>
+      call('PUT', `~/workers/scripts/${worker}/domains/records`, { origins })
+    assert.equal((await set('a', names.slice(1))).status, 200)
+    assert.equal((await set('b', names.slice(0, 1))).status, 200)
+    const more = await set('b', [{ hostname: 'b.example.com' }, { hostname: 'c.example.com' }])
+    assert.deepEqual([more.status, more.codes], [400, [10021]])
+    assert.deepEqual([await at('0.example.com'), await at('b.example.com')], ['b', 404])
+    for (const worker of ['a', 'b']) assert.equal((await set(worker, [])).status, 200)
+    assert.equal(await at('0.example.com'), 404)
   })
 
   test('a zone has so many routes and no more', async () => {

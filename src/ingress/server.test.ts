@@ -151,10 +151,11 @@ suite('ingress', () => {
   })
 
   test('a request reaches its Worker with the headers of the platform', async () => {
-    const seen = JSON.parse((await get('/some/path?q=1', { headers: { 'x-own': 'kept' } })).body)
+    const own = { 'x-own': 'kept', 'cloudflare-workers-version-key': 'user' }
+    const seen = JSON.parse((await get('/some/path?q=1', { headers: own })).body)
     const headers = Object.fromEntries(seen.headers)
     assert.equal(seen.url, 'http://w.localhost/some/path?q=1')
-    assert.equal(headers['x-own'], 'kept')
+    for (const [name, value] of Object.entries(own)) assert.equal(headers[name], value)
     assert.equal(headers['cf-connecting-ip'], '127.0.0.1')
     assert.equal(headers['x-real-ip'], '127.0.0.1')
     assert.match(headers['cf-ray'], /^[0-9a-f]{16}-BND$/)
