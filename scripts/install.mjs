@@ -49,8 +49,12 @@ export async function runTool(name, args) {
 function run(command, args, { cwd = process.cwd(), capture = false } = {}) {
   return new Promise((resolve) => {
     const path = `${join(root, 'node_modules', '.bin')}:${process.env.PATH}`
-    const stdio = capture ? ['ignore', 'pipe', 'pipe'] : 'inherit'
-    const child = spawn(command, args, { cwd, stdio, env: { ...process.env, PATH: path } })
+    const bound = capture ? { descriptors: [] } : boundSockets()
+    const stdio = capture
+      ? ['ignore', 'pipe', 'pipe']
+      : ['inherit', 'inherit', 'inherit', ...bound.descriptors]
+    const env = { ...process.env, ...bound.env, PATH: path }
+    const child = spawn(command, args, { cwd, stdio, env })
     let output = ''
     child.stdout?.on('data', (data) => (output += data))
     child.stderr?.on('data', (data) => (output += data))
@@ -63,6 +67,14 @@ function run(command, args, { cwd = process.cwd(), capture = false } = {}) {
       resolve({ code: code ?? 128 + (constants.signals[signal] ?? 0), output })
     })
   })
+}
+
+/** Sockets that systemd has handed to us (sd_listen_fds(3)) are for the process that we start. */
+function boundSockets() {
+  const { LISTEN_FDS: count, LISTEN_PID: pid } = process.env
+  if (count === undefined || pid !== String(process.pid)) return { descriptors: [], env: {} }
+  const descriptors = Array.from({ length: Number(count) }, (_, index) => 3 + index)
+  return { descriptors, env: { LISTEN_PID: undefined } }
 }
 
 function fingerprint(folder) {

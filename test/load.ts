@@ -6,6 +6,8 @@ export type LoadResult = {
   readonly failures: readonly string[]
   /** Every different body, and how often it came. */
   readonly bodies: ReadonlyMap<string, number>
+  /** How long the slowest took, from when it was due. */
+  readonly longestMs: number
 }
 
 /**
@@ -26,17 +28,22 @@ export function startLoad(options: {
   const inFlight = new Set<Promise<void>>()
   const started = performance.now()
   let sent = 0
+  let longestMs = 0
   const timer = setInterval(() => {
     const due = Math.min(Math.floor(((performance.now() - started) * perSecond) / 1_000), most)
     for (; sent < due; sent++) {
       // Every third has a body: a request that must not be repeated.
       const method = sent % 3 === 0 ? 'POST' : 'GET'
+      const dueAt = performance.now()
       const answered = get({ port, path, method, agent, headers: { host } }).then(
         (body) => void bodies.set(body, (bodies.get(body) ?? 0) + 1),
         (error: unknown) => void failures.push(`${method} ${String(error)}`),
       )
       inFlight.add(answered)
-      void answered.finally(() => inFlight.delete(answered))
+      void answered.finally(() => {
+        inFlight.delete(answered)
+        longestMs = Math.max(longestMs, performance.now() - dueAt)
+      })
     }
   }, 5)
   return {
@@ -44,7 +51,7 @@ export function startLoad(options: {
       clearInterval(timer)
       await Promise.all(inFlight)
       agent.destroy()
-      return { sent, failures, bodies }
+      return { sent, failures, bodies, longestMs }
     },
   }
 }
