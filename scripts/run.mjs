@@ -24,7 +24,9 @@ const tasks = {
       process.env.BINDERY_TEST_KILLS = BINDERY_TEST_KILLS ?? kills
       return test([file], { timeoutMs: 3_600_000 })
     }
+    process.env.BINDERY_TEST_SOAK_SECONDS ??= '600'
     return (
+      (await test(['test/soak.test.ts'], { timeoutMs: 3_600_000 })) ||
       (await soak('test/crash.test.ts', '200')) ||
       (await soak('test/objects-crash.test.ts', '1000'))
     )

@@ -19,9 +19,11 @@ export function startLoad(options: {
   readonly host: string
   readonly path?: string
   readonly perSecond: number
+  /** How many requests there are to one that has a body, and must not be repeated; 0: none has. */
+  readonly postEvery?: number
   readonly most?: number
 }): { stop(): Promise<LoadResult> } {
-  const { port, host, path = '/', perSecond, most = 20_000 } = options
+  const { port, host, path = '/', perSecond, postEvery = 3, most = 20_000 } = options
   const agent = new Agent({ keepAlive: true, maxSockets: 64 })
   const failures: string[] = []
   const bodies = new Map<string, number>()
@@ -32,8 +34,7 @@ export function startLoad(options: {
   const timer = setInterval(() => {
     const due = Math.min(Math.floor(((performance.now() - started) * perSecond) / 1_000), most)
     for (; sent < due; sent++) {
-      // Every third has a body: a request that must not be repeated.
-      const method = sent % 3 === 0 ? 'POST' : 'GET'
+      const method = postEvery > 0 && sent % postEvery === 0 ? 'POST' : 'GET'
       const dueAt = performance.now()
       const answered = get({ port, path, method, agent, headers: { host } }).then(
         (body) => void bodies.set(body, (bodies.get(body) ?? 0) + 1),

@@ -116,6 +116,7 @@ export type CellStatus = {
   readonly nextStartAt?: string
   /** Since when its process runs; with what it uses. */
   readonly startedAt?: string
+  readonly pid?: number
   readonly memoryBytes?: number
   readonly cpuMs?: number
 }

@@ -15,6 +15,7 @@ export function cellRoutes(host: Pick<CellHost, 'status'>): readonly Route<Accou
             workers: cell.workers,
             preview: cell.isPreview,
             state: cell.state,
+            pid: cell.pid ?? null,
             started_on: cell.startedAt ?? null,
             memory_bytes: cell.memoryBytes ?? null,
             cpu_ms: cell.cpuMs ?? null,

@@ -171,7 +171,6 @@ export class Cell {
 
   status(): CellStatus {
     const usage = this.usage()
-    const isUp = this.#process !== undefined
     const { state } = this.targets()[0]?.target ?? { state: 'down' }
     const isWaiting = this.#nextStartAt !== undefined
     return {
@@ -188,7 +187,7 @@ export class Cell {
       deaths: this.#deaths,
       ...(this.#lastDeath && { lastDeath: this.#lastDeath }),
       ...(this.#nextStartAt !== undefined && { nextStartAt: isoTime(this.#nextStartAt) }),
-      ...(isUp && { startedAt: isoTime(this.#startedAt) }),
+      ...(this.#process && { startedAt: isoTime(this.#startedAt), pid: this.#process.pid }),
       ...(usage && { memoryBytes: usage.memoryBytes, cpuMs: Math.round(usage.cpuMs) }),
     }
   }

@@ -15,7 +15,7 @@ export const processBytes = 64 * 1024 * 1024
 
 /** A cell has recovered that has run so long, or answered so much: its next death is the first again. */
 export const healthyMs = 10_000
-export const healthyAnswers = 10
+export const healthyAnswers = 3
 
 /** The pauses before a cell that keeps dying is started again: the first is none to speak of. */
 export const firstPauseMs = 10

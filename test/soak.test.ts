@@ -1,0 +1,245 @@
+import assert from 'node:assert/strict'
+import { readdir } from 'node:fs/promises'
+import { suite, test } from 'node:test'
+import { z } from 'zod'
+import { socketDirectory } from '#drivers/directory/local/driver.ts'
+import { call, deploy, formOf, namespace, type Place, placeOf } from '#test/deployer.ts'
+import { startLoad } from '#test/load.ts'
+import { numbersFrom, seed } from '#test/random.ts'
+import { startTestServer, type TestServer } from '#test/server.ts'
+import { eventually } from '#test/temporary.ts'
+
+// Twenty Workers on one server. Twelve are deployed, rolled back and split again and again, four have
+// their processes killed, four loop and fill memory. Nobody notices anything of anybody else's, and
+// what was acknowledged is there in the end. Seconds in `npm test`, ten minutes in `npm run soak`.
+
+const seconds = Number(process.env['BINDERY_TEST_SOAK_SECONDS'] ?? 20)
+const random = numbersFrom(seed)
+
+/** Answers with its release; keeps a key; loops, or fills memory. */
+const code = (release: number): string => `
+  const held = []
+  export default {
+    async fetch(request, env) {
+      const { pathname, searchParams } = new URL(request.url)
+      await request.text()
+      if (pathname === '/spin') for (;;);
+      if (pathname === '/bomb') for (;;) held.push(new Uint8Array(1 << 20).fill(1))
+      if (pathname === '/put') await env.KV.put(searchParams.get('key'), 'kept')
+      if (pathname === '/get') return new Response(await env.KV.get(searchParams.get('key')))
+      return new Response('${release}')
+    },
+  }`
+
+const cellRows = z.array(z.object({ workers: z.array(z.string()), pid: z.number().nullable() }))
+const versionRow = z.object({ id: z.string() })
+
+function pickFrom<Item>(items: readonly Item[]): Item {
+  return items[Math.floor(random() * items.length)] ?? assert.fail('nothing to pick from')
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, milliseconds))
+}
+
+function named(kind: string, count: number): readonly string[] {
+  return Array.from({ length: count }, (_, n) => `${kind}${n}`)
+}
+
+/** The Workers of the soak, and what happens to them until it is over. */
+class Soak {
+  readonly steady = named('steady', 12)
+  readonly killed = named('killed', 4)
+  readonly bombs = named('bomb', 4)
+  readonly counts = { deploys: 0, rollbacks: 0, splits: 0, secrets: 0, kills: 0, bombs: 0 }
+  /** Keys whose writes were acknowledged. */
+  readonly kept: string[] = []
+  readonly failures: string[] = []
+  readonly #server: TestServer
+  readonly #place: Place
+  readonly #over = new AbortController()
+  readonly #versions = new Map<string, string[]>()
+  #releases = 0
+  #namespace = ''
+
+  constructor(server: TestServer) {
+    this.#server = server
+    this.#place = placeOf(server)
+  }
+
+  async deployAll(): Promise<void> {
+    this.#namespace = await namespace(this.#place, 'soak')
+    const metadata = { limits: { cpu_ms: 300 } }
+    for (const name of [...this.steady, ...this.killed, ...this.bombs]) {
+      await deploy(this.#place, name, { code: code(0), bindings: this.#bindings, metadata })
+      this.#versions.set(name, [])
+    }
+  }
+
+  /** Runs everything at once, for so long. */
+  async run(): Promise<void> {
+    const loads = [
+      ...this.steady.map((name) => ({ name, load: this.#load(name, 3) })),
+      ...this.killed.map((name) => ({ name, load: this.#load(name, 0) })),
+    ]
+    const writers = this.steady.map((name) => this.#write(name))
+    const changing = [this.#release(), this.#release(), this.#kill(), this.#bomb()]
+    await pause(seconds * 1_000)
+    this.#over.abort()
+    await Promise.all([...changing, ...writers])
+    for (const { name, load } of loads) {
+      const { failures, sent } = await load.stop()
+      assert.ok(sent > seconds, `${name}: ${sent} requests`)
+      this.failures.push(...failures.map((failure) => `${name}: ${failure}`))
+    }
+  }
+
+  get #bindings(): readonly object[] {
+    return [{ type: 'kv_namespace', name: 'KV', namespace_id: this.#namespace }]
+  }
+
+  get #isOver(): boolean {
+    return this.#over.signal.aborted
+  }
+
+  #load(name: string, postEvery: number): ReturnType<typeof startLoad> {
+    const port = this.#server.visitorPort
+    const most = 20 * seconds
+    return startLoad({ port, host: `${name}.localhost`, perSecond: 8, postEvery, most })
+  }
+
+  async #write(name: string): Promise<void> {
+    for (let n = 0; !this.#isOver; n++) {
+      const key = `${name}-${n}`
+      const { status } = await this.#server.visit(name, `/put?key=${key}`, { method: 'POST' })
+      if (status === 200) this.kept.push(key)
+      else this.failures.push(`${name}: ${status} for a write`)
+      await pause(50)
+    }
+  }
+
+  async #release(): Promise<void> {
+    while (!this.#isOver) {
+      const name = pickFrom(this.steady)
+      const versions = this.#versions.get(name) ?? []
+      const chance = random()
+      if (chance < 0.5 || versions.length < 2) await this.#deploy(name, versions)
+      else if (chance < 0.7) await this.#share(name, [[pickFrom(versions), 100]], 'rollbacks')
+      else if (chance < 0.9) {
+        const [one, two] = versions.slice(-2)
+        const shares = [
+          [one ?? '', 30],
+          [two ?? '', 70],
+        ] as const
+        await this.#share(name, shares, 'splits')
+      } else await this.#secret(name, versions)
+      await pause(random() * 200)
+    }
+  }
+
+  async #deploy(name: string, versions: string[]): Promise<void> {
+    const form = formOf({
+      code: code(++this.#releases),
+      bindings: this.#bindings,
+      metadata: { limits: { cpu_ms: 300 } },
+    })
+    const made = await call(this.#place, 'POST', `~/workers/scripts/${name}/versions`, form)
+    const { id } = versionRow.parse(made)
+    await this.#share(name, [[id, 100]], 'deploys')
+    versions.push(id)
+    versions.splice(0, versions.length - 5)
+  }
+
+  async #share(
+    name: string,
+    shares: readonly (readonly [id: string, percentage: number])[],
+    kind: 'deploys' | 'rollbacks' | 'splits',
+  ): Promise<void> {
+    const versions = shares.map(([id, percentage]) => ({ version_id: id, percentage }))
+    const path = `~/workers/scripts/${name}/deployments?force=true`
+    await call(this.#place, 'POST', path, { strategy: 'percentage', versions })
+    this.counts[kind] += 1
+  }
+
+  /** A secret is set for what the newest version is: it is given all traffic first. */
+  async #secret(name: string, versions: string[]): Promise<void> {
+    await this.#deploy(name, versions)
+    await call(this.#place, 'PUT', `~/workers/scripts/${name}/secrets`, {
+      type: 'secret_text',
+      name: 'S',
+      text: String(random()),
+    })
+    versions.length = 0
+    this.counts.secrets += 1
+  }
+
+  async #kill(): Promise<void> {
+    while (!this.#isOver) {
+      const name = pickFrom(this.killed)
+      const cells = cellRows.parse(await call(this.#place, 'GET', '~/cells'))
+      const pid = cells.find(({ workers }) => workers.includes(name))?.pid
+      if (typeof pid === 'number') {
+        process.kill(pid, 'SIGKILL')
+        this.counts.kills += 1
+      }
+      await pause(300 + random() * 700)
+    }
+  }
+
+  async #bomb(): Promise<void> {
+    while (!this.#isOver) {
+      const name = pickFrom(this.bombs)
+      const path = pickFrom(['/spin', '/bomb'])
+      const { status } = await this.#server.visit(name, path, { method: 'POST' })
+      assert.ok(status === 503 || status === 502, `${path} of ${name} was answered ${status}`)
+      this.counts.bombs += 1
+      await pause(random() * 500)
+    }
+  }
+}
+
+/** How many files a process has open. */
+async function descriptorsOf(pid: number): Promise<number> {
+  return (await readdir(`/proc/${pid}/fd`)).length
+}
+
+/** Configurations of cells that these servers left where everybody's memory files are. */
+async function configurationsLeft(pids: readonly number[]): Promise<readonly string[]> {
+  const names = await readdir('/dev/shm').catch((): string[] => [])
+  return names.filter((name) => pids.some((pid) => name.startsWith(`bindery-${pid}-`)))
+}
+
+suite(`a soak of ${seconds} s (seed ${seed})`, () => {
+  test(
+    'nobody fails who is not meant to, and nothing is lost or left',
+    { timeout: (seconds + 200) * 1_000 },
+    async (t) => {
+      await using server = await startTestServer()
+      const soak = new Soak(server)
+      await soak.deployAll()
+      const before = await descriptorsOf(server.pid)
+      await soak.run()
+      assert.deepEqual(soak.failures, [])
+      t.diagnostic(`${JSON.stringify(soak.counts)}, ${soak.kept.length} writes`)
+      for (const [what, count] of Object.entries(soak.counts)) assert.ok(count > 0, what)
+      for (const name of [...soak.steady, ...soak.killed, ...soak.bombs]) {
+        await eventually(async () => (await server.visit(name)).status === 200)
+      }
+      // Replaced processes stay for `waitUntil` work, with their sockets.
+      await eventually(async () => (await descriptorsOf(server.pid)) < before + 60, 60_000)
+      const servers = [server.pid]
+      await server.restart()
+      for (const key of soak.kept) {
+        const name = key.split('-')[0] ?? ''
+        assert.equal(await (await server.visit(name, `/get?key=${key}`)).text(), 'kept', key)
+      }
+      await server.stop()
+      assert.deepEqual(
+        await readdir(await socketDirectory(server.dataDirectory)),
+        [],
+        'sockets were left',
+      )
+      assert.deepEqual(await configurationsLeft(servers), [], 'configurations were left')
+    },
+  )
+})
