@@ -53,8 +53,10 @@ export class Doors {
         shouldUpgradeCallback: wantsWebSocket,
       },
       (request, response) => {
-        this.#begin(response)
-        answer(request, response)
+        if (!this.#begin(response)) return
+        // The parser reads any version as if it were the one that it knows.
+        if (request.httpVersionMajor === 1) answer(request, response)
+        else response.writeHead(505, { Connection: 'close', 'Content-Length': 0 }).end()
       },
     )
     this.#http.on('connection', (socket) => this.#meet(socket))
@@ -133,14 +135,20 @@ export class Doors {
     socket.once('close', () => this.#forget(socket))
   }
 
-  #begin(response: ServerResponse): void {
-    const { socket } = response.req
+  /** Takes note of a response; `false` if its request is not to be answered. */
+  #begin(response: ServerResponse): boolean {
+    const { socket, headers } = response.req
     const before = this.#connections.get(socket)
+    if (before?.shouldKeepAlive === false && before.req.headers.upgrade !== undefined) return false
     this.#connections.set(socket, response)
-    if (!this.#isLeaving) return
+    // An upgrade that does not take place: the parser drops what came right behind it, so what comes
+    // then may be the middle of something.
+    if (headers.upgrade !== undefined) response.shouldKeepAlive = false
+    if (!this.#isLeaving) return true
     // One that was sent ahead is not the last any more.
     if (before && !before.headersSent && !before.destroyed) before.shouldKeepAlive = true
     sayLast(response)
+    return true
   }
 
   /** What can't be understood is answered, but not in place of the answer to what came before it. */

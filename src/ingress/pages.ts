@@ -71,6 +71,8 @@ export function sendPage(response: VisitorResponse, page: ErrorPage, ray: string
     'Referrer-Policy': 'same-origin',
     'X-Frame-Options': 'SAMEORIGIN',
     'CF-Ray': ray,
+    // Who sends what can't be understood may mean something else by what comes behind it, too.
+    ...(page.status === 400 && { Connection: 'close' }),
     ...(page.location !== undefined && { Location: page.location }),
     ...(page.status === 502 && { 'Retry-After': '1' }),
   }

@@ -1,7 +1,7 @@
 import { type IncomingMessage, request as httpRequest } from 'node:http'
 import type { Duplex, Writable } from 'node:stream'
 import type { Target } from '#contract/snapshot.ts'
-import { isConnectError } from './forward.ts'
+import { hasBody, isConnectError } from './forward.ts'
 import { closeFrame, Frames } from './frames.ts'
 import { responseHeadMs } from './limits.ts'
 
@@ -18,9 +18,13 @@ export type Upgrade = {
   readonly cut: AbortSignal
 }
 
-/** Whether a request asks for a WebSocket. Other upgrades are answered as if they were not there. */
+/**
+ * Whether a request asks for a WebSocket. Other upgrades are answered as if they were not there, and
+ * so are handshakes with a body: nobody would read that.
+ */
 export function wantsWebSocket(request: IncomingMessage): boolean {
-  return request.method === 'GET' && request.headers.upgrade?.toLowerCase() === 'websocket'
+  const { method, headers } = request
+  return method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket' && !hasBody(request)
 }
 
 /** How an attempt to join a visitor with a Worker ended: as with `Outcome`, of which it is a part. */
