@@ -19,7 +19,15 @@ import { holdWaitMs, restartWaitMs, urlBytes, wakeWaitMs } from './limits.ts'
 import { type ErrorPage, pages, redirectTo, sendPage } from './pages.ts'
 import { pick } from './split.ts'
 import { isAsleep, isHeld, type Site, Table } from './table.ts'
-import { colo, forwardedHeaders, hostOf, originOf, type Trust, type Visit } from './visitor.ts'
+import {
+  colo,
+  forwardedHeaders,
+  hostOf,
+  originOf,
+  type Trust,
+  type Visit,
+  withoutUsualPort,
+} from './visitor.ts'
 import { type Joined, joinWebSocket, part, type Upgrade } from './websocket.ts'
 
 export type IngressOptions = {
@@ -274,7 +282,8 @@ class IngressServer implements Ingress {
     if (this.#tlsPort !== undefined && origin.protocol === 'http') {
       return redirectTo(`https://${host.hostname}${this.#tlsPort}${url}`)
     }
-    return { ...host, ...origin, url, ray }
+    const { hostname } = host
+    return { hostname, host: withoutUsualPort(host.host, origin.protocol), ...origin, url, ray }
   }
 
   #upstream(target: Target): Upstream {

@@ -7,7 +7,7 @@ import type { VisitorRequest } from './exchange.ts'
 export type Visit = {
   /** Lower case, without a port: the key of the route table. */
   readonly hostname: string
-  /** As it was sent, with its port: what the Worker's `request.url` shows. */
+  /** With its port, unless that is the usual one: what the Worker's `request.url` shows. */
   readonly host: string
   readonly ip: string
   readonly protocol: 'http' | 'https'
@@ -37,7 +37,7 @@ export function trustIn(proxies: readonly string[]): Trust {
 // A registered name or IPv4 address, or an IPv6 address in brackets; then perhaps a port. Userinfo
 // and everything else that a URL parser would read in another way is refused.
 const hostPattern =
-  /^([a-z0-9_](?:[a-z0-9._-]{0,252}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\])\.?(?::\d{1,5})?$/i
+  /^([a-z0-9_](?:[a-z0-9._-]{0,252}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\])\.?(?::([1-9]\d{0,4}))?$/i
 
 /** The host of a request, or `undefined` if there is not exactly one that is well formed. */
 export function hostOf(request: VisitorRequest): { hostname: string; host: string } | undefined {
@@ -52,7 +52,14 @@ export function hostOf(request: VisitorRequest): { hostname: string; host: strin
   }
   const match = host === undefined ? null : hostPattern.exec(host)
   if (host === undefined || match?.[1] === undefined) return undefined
-  return { hostname: match[1].toLowerCase(), host }
+  if (Number(match[2] ?? 0) > 65_535) return undefined
+  return { hostname: match[1].toLowerCase(), host: host.toLowerCase() }
+}
+
+/** A host as URLs have it: without the port that its protocol has anyway. */
+export function withoutUsualPort(host: string, protocol: 'http' | 'https'): string {
+  const usual = protocol === 'https' ? ':443' : ':80'
+  return host.endsWith(usual) ? host.slice(0, -usual.length) : host
 }
 
 /** The visitor's address and protocol: the connection's, or what a trusted proxy says. */
