@@ -2,10 +2,12 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { suite, test } from 'node:test'
 import { WebSocket } from 'ws'
+import { z } from 'zod'
 import { Wrangler } from '#test/clients.ts'
-import { call, deploy, namespace, placeOf } from '#test/deployer.ts'
+import { call, deploy, formOf, namespace, placeOf } from '#test/deployer.ts'
 import { startLoad } from '#test/load.ts'
 import { startTestServer } from '#test/server.ts'
+import { openSocket } from '#test/sockets.ts'
 
 // A release drops no request, and a change of bindings alone keeps the isolate.
 
@@ -14,6 +16,34 @@ const answering = (release: number | string): string => `export default {
   async fetch(request) {
     await request.text()
     return new Response(${JSON.stringify(String(release))})
+  },
+}`
+
+/** The same; streams for five seconds, and echoes. */
+const streaming = (release: number): string => `export default {
+  async fetch(request) {
+    const { pathname } = new URL(request.url)
+    if (pathname === '/stream') {
+      const { readable, writable } = new TransformStream()
+      const writer = writable.getWriter()
+      const write = async () => {
+        for (let n = 0; n < 50; n++) {
+          await writer.write(new TextEncoder().encode('.'))
+          await scheduler.wait(100)
+        }
+        await writer.close()
+      }
+      write()
+      return new Response(readable)
+    }
+    if (pathname === '/ws') {
+      const [client, server] = Object.values(new WebSocketPair())
+      server.accept()
+      server.addEventListener('message', (event) => server.send(event.data))
+      return new Response(null, { status: 101, webSocket: client })
+    }
+    await request.text()
+    return new Response('${release}')
   },
 }`
 
@@ -82,6 +112,51 @@ suite('releases', () => {
       [isolate, 'b', 'b', 's2', 'two'],
       [isolate, 'b', 'b', null, 'two'],
     ])
+  })
+
+  test('every kind of change, with streams and WebSockets in flight: none is cut', async () => {
+    await using server = await startTestServer()
+    const place = placeOf(server)
+    const id = await namespace(place, 'n')
+    const scripts = '~/workers/scripts/w'
+    const kv = { type: 'kv_namespace', name: 'KV', namespace_id: id }
+    const made = async (release: number, bindings: readonly object[] = []): Promise<string> => {
+      const form = formOf({ code: streaming(release), bindings })
+      const version = await call(place, 'POST', `${scripts}/versions`, form)
+      return z.object({ id: z.string() }).parse(version).id
+    }
+    const share = (...shares: readonly (readonly [string, number])[]): Promise<unknown> =>
+      call(place, 'POST', `${scripts}/deployments?force=true`, {
+        strategy: 'percentage',
+        versions: shares.map(([version, percentage]) => ({ version_id: version, percentage })),
+      })
+    await deploy(place, 'w', { code: streaming(0) })
+    const load = startLoad({ port: server.visitorPort, host: 'w.localhost', perSecond: 200 })
+    using socket = await openSocket(server, 'w', { path: '/ws' })
+    const streams: Promise<string>[] = []
+    const change = async (run: () => Promise<unknown>): Promise<void> => {
+      streams.push(server.visit('w', '/stream').then((answer) => answer.text()))
+      await new Promise((resolve) => void setTimeout(resolve, 200))
+      await run()
+      socket.send('still here')
+      assert.equal(await socket.next(), 'still here')
+    }
+    const [one, two] = [await made(1), await made(2)]
+    await change(() => share([one, 100]))
+    await change(() => share([one, 90], [two, 10]))
+    await change(() => share([one, 10], [two, 90]))
+    await change(() => share([two, 100]))
+    await change(() => share([one, 100]))
+    await change(async () => share([await made(3, [kv]), 100]))
+    await change(() =>
+      call(place, 'PUT', `${scripts}/secrets`, { name: 'S', type: 'secret_text', text: 's' }),
+    )
+    await change(async () => share([await made(4), 100]))
+    for (const text of await Promise.all(streams)) assert.equal(text, '.'.repeat(50))
+    const { failures, sent, bodies } = await load.stop()
+    assert.deepEqual(failures, [])
+    assert.ok(sent > 600, `${sent} requests`)
+    assert.deepEqual([...bodies.keys()].toSorted(), ['0', '1', '2', '3', '4'])
   })
 
   test('a release that does not start changes nothing', async () => {
