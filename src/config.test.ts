@@ -12,6 +12,7 @@ suite('configuration', () => {
       listen: { host: '127.0.0.1', port: 8787 },
       tlsListen: undefined,
       tlsCertificates: resolve('.bindery/certificates'),
+      acme: undefined,
       httpsRedirect: false,
       api: { host: '127.0.0.1', port: 8788 },
       domain: 'localhost',
@@ -58,6 +59,18 @@ suite('configuration', () => {
       { BINDERY_TLS_CERTIFICATES: '/etc/letsencrypt/live' },
       { tlsCertificates: '/etc/letsencrypt/live' },
     ],
+    [
+      'an authority',
+      ['--acme-email', 'a@b.test'],
+      { BINDERY_ACME_CA: '/ca.pem' },
+      {
+        acme: {
+          email: 'a@b.test',
+          directory: 'https://acme-v02.api.letsencrypt.org/directory',
+          caFile: '/ca.pem',
+        },
+      },
+    ],
     ['a flag alone', ['--https-redirect'], {}, { httpsRedirect: true }],
     ['a variable for it', [], { BINDERY_HTTPS_REDIRECT: '1' }, { httpsRedirect: true }],
     [
@@ -102,6 +115,13 @@ suite('configuration', () => {
     ['an empty domain', ['--domain', ''], {}, /host name/],
     ['an unknown level', ['--log-level', 'loud'], {}, /debug, info, warn or error/],
     ['a TLS address without a port', ['--tls-listen', 'localhost'], {}, /--tls-listen must/],
+    ['no mail', ['--acme-email', 'nobody'], {}, /--acme-email/],
+    [
+      'an authority without TLS',
+      ['--acme-email', 'a@b.test', '--acme-directory', 'http://ca.test/'],
+      {},
+      /--acme-directory/,
+    ],
     ['half a yes', [], { BINDERY_HTTPS_REDIRECT: 'maybe' }, /BINDERY_HTTPS_REDIRECT/],
     ['a socket without a name', [], { LISTEN_FDS: '1' }, /LISTEN_FDNAMES/],
     [

@@ -15,6 +15,8 @@ export type Config = {
   readonly tlsListen: Listening | undefined
   /** The folder with certificates and their keys. */
   readonly tlsCertificates: string
+  /** Whom to get certificates from by ACME; absent: they are the operator's alone. */
+  readonly acme: Acme | undefined
   /** Whether visitors without TLS are sent to where it is. */
   readonly httpsRedirect: boolean
   /** Where wrangler and the SDKs come in. */
@@ -38,6 +40,15 @@ export type Config = {
   readonly limits: { readonly cpuMs: number; readonly memoryBytes: number }
 }
 
+/** An authority that gives certificates by ACME. */
+export type Acme = {
+  readonly email: string
+  readonly directory: string
+  readonly caFile: string | undefined
+}
+
+const letsEncrypt = 'https://acme-v02.api.letsencrypt.org/directory'
+
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -48,6 +59,9 @@ const flags = {
   'tls-listen': { type: 'string' },
   'tls-certificates': { type: 'string' },
   'https-redirect': { type: 'boolean' },
+  'acme-email': { type: 'string' },
+  'acme-directory': { type: 'string' },
+  'acme-ca': { type: 'string' },
   api: { type: 'string' },
   domain: { type: 'string' },
   'trusted-proxies': { type: 'string' },
@@ -73,6 +87,10 @@ export const serveHelp = `bindery serve [options]
   --tls-listen HOST:PORT  where they come in by TLS         BINDERY_TLS_LISTEN       (nowhere)
   --tls-certificates DIR  NAME.crt with NAME.key, or as     BINDERY_TLS_CERTIFICATES DATA/certificates
                           a certbot has them: followed
+  --acme-email ADDRESS    get certificates by ACME, as      BINDERY_ACME_EMAIL       (none are got)
+                          this; agrees to the terms
+  --acme-directory URL    of whom                           BINDERY_ACME_DIRECTORY   Let's Encrypt
+  --acme-ca FILE          who vouches for its server        BINDERY_ACME_CA          (Node's list)
   --https-redirect        without TLS, 308 to where it is   BINDERY_HTTPS_REDIRECT   (no)
   --api HOST:PORT         where wrangler and SDKs come in   BINDERY_API              127.0.0.1:8788
   --domain NAME           Workers answer at <worker>.NAME   BINDERY_DOMAIN           localhost
@@ -114,6 +132,7 @@ export function readConfig(args: readonly string[], environment: Environment): C
         environment['BINDERY_TLS_CERTIFICATES'] ??
         join(dataDirectory, 'certificates'),
     ),
+    acme: acmeOf(values, environment),
     httpsRedirect: values['https-redirect'] ?? isSet('BINDERY_HTTPS_REDIRECT', environment),
     api:
       bound.api ?? address('--api', values.api ?? environment['BINDERY_API'] ?? '127.0.0.1:8788'),
@@ -177,6 +196,20 @@ function boundSockets(environment: Environment): { readonly [Name in Door]?: Lis
     bound[name] = { descriptor: firstDescriptor + index }
   }
   return bound
+}
+
+function acmeOf(values: Flags, environment: Environment): Acme | undefined {
+  const email = values['acme-email'] ?? environment['BINDERY_ACME_EMAIL'] ?? ''
+  if (email === '') return undefined
+  if (!/^[^\s@,?]+@[^\s@,?]+$/.test(email)) {
+    throw new OperatorError(`--acme-email must be an address of mail, but is "${email}".`)
+  }
+  const directory = values['acme-directory'] ?? environment['BINDERY_ACME_DIRECTORY'] ?? letsEncrypt
+  if (!URL.canParse(directory) || new URL(directory).protocol !== 'https:') {
+    throw new OperatorError(`--acme-directory must be an https URL, but is "${directory}".`)
+  }
+  const caFile = values['acme-ca'] ?? environment['BINDERY_ACME_CA']
+  return { email, directory, caFile }
 }
 
 function isSet(name: string, environment: Environment): boolean {

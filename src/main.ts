@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Acme } from '#acme/acme.ts'
 import { createBackplane, capabilityHeader } from '#backplane/server.ts'
 import { bindings } from '#bindings/index.ts'
 import type { Config } from '#config'
@@ -33,7 +34,7 @@ import { openSqlite } from '#drivers/sql/sqlite/driver.ts'
 import { readMigrations } from '#drivers/sql/sqlite/migrations.ts'
 import { openVault, vaultMigrations } from '#drivers/vault/local/driver.ts'
 import { createEgress } from '#egress/server.ts'
-import { openCertificates } from '#ingress/certificates.ts'
+import { openCertificates, ownFolder } from '#ingress/certificates.ts'
 import { Front, type TlsFront } from '#ingress/front.ts'
 import { createIngress, type Ingress } from '#ingress/server.ts'
 import { trustIn } from '#ingress/visitor.ts'
@@ -72,9 +73,11 @@ const cellTimes = { drainMs, lingerMs, holdMs, startTimeoutMs }
 export async function startServer(config: Config): Promise<RunningServer> {
   await using stack = new AsyncDisposableStack()
   const drivers = await openDrivers(config, stack)
+  const acme = new Acme()
   const ingress = createIngress({
     ...drivers,
     httpsRedirect: config.httpsRedirect,
+    challenges: acme.challenges,
     trust: trustOf(config.trustedProxies),
     waker: { wake: (worker) => host.wake(worker) },
   })
@@ -111,13 +114,12 @@ export async function startServer(config: Config): Promise<RunningServer> {
     domain: config.domain,
     urlOf: (name) => front.urlOf(name),
     objectFiles,
-    publishRoutes: (table) => ingress.publishRoutes(table),
+    publishRoutes: (table) => [acme, ingress].forEach((to) => to.publishRoutes(table)),
   })
   const { account, token } = await control.prepare(await knownToken(config))
   const api = createApiListener((request) => control.fetch(request))
   stack.defer(() => api.close(0))
-  const plain = await listen((where) => ingress.listen(where), '--listen', config.listen)
-  front.opened({ plain, tls: await openTls({ ...drivers, config, ingress }, stack) })
+  await openFront({ ...drivers, config, ingress, acme, front }, stack)
   const apiUrl = `${urlAt(await listen((where) => api.listen(where), '--api', config.api))}/client/v4`
   await control.start()
   const admin = {
@@ -271,6 +273,16 @@ function adminPath({ dataDirectory }: Config): string {
   return join(dataDirectory, 'admin.env')
 }
 
+/** The text of a file; `undefined` if there is none. */
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
 /** The token that an earlier start gave out. */
 async function knownToken(config: Config): Promise<string | undefined> {
   const text = await readFile(adminPath(config), 'utf8').catch(() => '')
@@ -279,28 +291,54 @@ async function knownToken(config: Config): Promise<string | undefined> {
 
 // ---- listening
 
-/** Listens with TLS, if that is wanted. */
+type FrontParts = {
+  readonly config: Config
+  readonly ingress: Ingress
+  readonly acme: Acme
+  readonly front: Front
+  readonly clock: Ports['clock']
+  readonly log: Log
+}
+
+/** Lets visitors in. */
+async function openFront(parts: FrontParts, stack: AsyncDisposableStack): Promise<void> {
+  const { config, ingress, front } = parts
+  const plain = await listen((where) => ingress.listen(where), '--listen', config.listen)
+  front.opened({ plain, tls: await openTls(parts, stack) })
+}
+
+/** Listens with TLS, if that is wanted, and has certificates got, if that is. */
 async function openTls(
-  from: {
-    readonly config: Config
-    readonly ingress: Ingress
-    readonly clock: Ports['clock']
-    readonly log: Log
-  },
+  parts: FrontParts,
   stack: AsyncDisposableStack,
 ): Promise<TlsFront | undefined> {
-  const { tlsListen, tlsCertificates: directory, dataDirectory } = from.config
-  if (!tlsListen) return undefined
+  const { tlsListen, tlsCertificates: directory, dataDirectory, acme } = parts.config
+  if (!tlsListen) {
+    if (acme) throw new OperatorError('--acme-email gets certificates for --tls-listen: name both.')
+    return undefined
+  }
   if (directory === join(dataDirectory, 'certificates')) await prepareDirectory(directory)
-  const certificates = await openCertificates({ ...from, directory }).catch((cause: unknown) => {
+  const certificates = await openCertificates({ ...parts, directory }).catch((cause: unknown) => {
     const reason = messageOf(cause)
     throw new OperatorError(`--tls-certificates: ${directory} can't be read (${reason}).`, {
       cause,
     })
   })
   stack.use(certificates)
-  const open = (where: Listening): Promise<Address> => from.ingress.listenTls(where, certificates)
-  return { ...(await listen(open, '--tls-listen', tlsListen)), certificates }
+  const open = (where: Listening): Promise<Address> => parts.ingress.listenTls(where, certificates)
+  const bound = await listen(open, '--tls-listen', tlsListen)
+  if (acme) {
+    const folder = join(directory, ownFolder)
+    await prepareDirectory(folder)
+    const files = {
+      read: readIfThere,
+      write: writePrivateFile,
+    }
+    const find = (host: string) => certificates.inUse(host)
+    const refresh = (): Promise<void> => certificates.refresh()
+    stack.use(await parts.acme.open({ ...parts, ...acme, folder, files, find, refresh }))
+  }
+  return { ...bound, certificates }
 }
 
 async function listen(

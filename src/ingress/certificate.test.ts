@@ -65,7 +65,15 @@ suite('which certificate is shown', () => {
     new Choice(
       given
         .filter(([name]) => names.includes(name))
-        .map(([name, hosts, notAfter]) => ({ name, hosts, notAfter, context, cert: '', key: '' })),
+        .map(([name, hosts, notAfter]) => ({
+          name,
+          hosts,
+          notBefore: 0,
+          notAfter,
+          context,
+          cert: '',
+          key: '',
+        })),
     )
 
   const cases: [string, string | undefined][] = [
@@ -94,8 +102,8 @@ suite('which certificate is shown', () => {
     assert.equal(make(['f', 'b', 'c']).fallback?.name, 'b')
     assert.equal(make([]).fallback, undefined)
     const choice = new Choice([
-      { name: 'a', hosts: [], notAfter: 0, context, cert: '', key: '' },
-      { name: 'default', hosts: [], notAfter: 0, context, cert: '', key: '' },
+      { name: 'a', hosts: [], notBefore: 0, notAfter: 0, context, cert: '', key: '' },
+      { name: 'default', hosts: [], notBefore: 0, notAfter: 0, context, cert: '', key: '' },
     ])
     assert.equal(choice.fallback?.name, 'default')
   })

@@ -7,7 +7,8 @@ export type Certificate = {
   readonly name: string
   /** The host names that it is for, in lower case; the first label of some is `*`. */
   readonly hosts: readonly string[]
-  /** Until when it is valid: milliseconds since the UNIX epoch. */
+  /** From and until when it is valid: milliseconds since the UNIX epoch. */
+  readonly notBefore: number
   readonly notAfter: number
   readonly cert: string
   readonly key: string
@@ -28,7 +29,8 @@ export function readCertificate(pem: {
     throw new Error('the key is not that of the certificate')
   }
   const context = createSecureContext({ cert: pem.cert, key: pem.key, minVersion: 'TLSv1.2' })
-  return { ...pem, context, hosts: hostsOf(own), notAfter: Date.parse(own.validTo) }
+  const notBefore = Date.parse(own.validFrom)
+  return { ...pem, context, hosts: hostsOf(own), notBefore, notAfter: Date.parse(own.validTo) }
 }
 
 /** Host names alone: one in the subject, without an alternative name, counts for no browser. */

@@ -13,6 +13,8 @@ export interface Certificates extends Disposable {
   contextFor(hostname: string): Certificate['context'] | undefined
   /** The certificate that is for this host, not just shown for want of another. */
   find(hostname: string): Certificate | undefined
+  /** The same, with whether the server got it by itself. */
+  inUse(hostname: string): (Certificate & { readonly isOurs: boolean }) | undefined
   /** Calls `changed` with the default now, and whenever there is another. */
   follow(changed: (fallback: Certificate) => void): void
   /** Looks at the folder, and resolves when what is new there is in use. */
@@ -78,6 +80,11 @@ class CertificateFolder implements Certificates {
 
   find(hostname: string): Certificate | undefined {
     return this.#choice.for(hostname)
+  }
+
+  inUse(hostname: string): (Certificate & { readonly isOurs: boolean }) | undefined {
+    const found = this.#choice.for(hostname)
+    return found && { ...found, isOurs: found.name.startsWith(`${ownFolder}/`) }
   }
 
   follow(changed: (fallback: Certificate) => void): void {

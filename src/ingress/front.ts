@@ -1,7 +1,9 @@
 import type { Address } from '#contract/listening.ts'
 import type { Certificates } from './certificates.ts'
 
-export type TlsFront = Address & { readonly certificates: Certificates }
+export type TlsFront = Address & {
+  readonly certificates: Certificates
+}
 
 /** Where visitors come in, as they are told of it. Known once it is opened. */
 export class Front {

@@ -80,6 +80,13 @@ export function sendPage(response: VisitorResponse, page: ErrorPage, ray: string
   response.end(response.req.method === 'HEAD' ? undefined : html)
 }
 
+/** Sends a text of ours. */
+export function sendText(response: VisitorResponse, text: string): void {
+  const length = String(Buffer.byteLength(text))
+  response.writeHead(200, ['Content-Type', 'text/plain', 'Content-Length', length])
+  response.end(response.req.method === 'HEAD' ? undefined : text)
+}
+
 /** The whole page. Nothing in it comes from a user: the ray is ours. */
 function render(page: ErrorPage, ray: string): string {
   const heading = page.code === undefined ? `Error ${page.status}` : `Error ${page.code}`

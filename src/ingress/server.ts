@@ -16,7 +16,7 @@ import type { VisitorRequest, VisitorResponse } from './exchange.ts'
 import { hasBody, type Outcome, Upstream } from './forward.ts'
 import { type Exceeded, InFlight } from './in-flight.ts'
 import { holdWaitMs, restartWaitMs, urlBytes, wakeWaitMs } from './limits.ts'
-import { type ErrorPage, pages, redirectTo, sendPage } from './pages.ts'
+import { type ErrorPage, pages, redirectTo, sendPage, sendText } from './pages.ts'
 import { pick } from './split.ts'
 import { isAsleep, isHeld, type Site, Table } from './table.ts'
 import {
@@ -34,6 +34,8 @@ export type IngressOptions = {
   readonly trust: Trust
   /** Whether visitors without TLS are sent to the listener that has it, once there is one. */
   readonly httpsRedirect?: boolean
+  /** What an authority that is to vouch for a host asks it for: texts by their tokens. */
+  readonly challenges?: ReadonlyMap<string, string>
   readonly random: Random
   readonly log: Log
   /** Starts what has no process. Without it nothing is woken. */
@@ -54,6 +56,9 @@ export interface Ingress extends IngressPort, AsyncDisposable {
 export function createIngress(options: IngressOptions): Ingress {
   return new IngressServer(options)
 }
+
+/** RFC 8555 §8.3. */
+const challengePath = '/.well-known/acme-challenge/'
 
 /** How many rays are drawn at once. */
 const rayBatch = 256
@@ -153,11 +158,20 @@ class IngressServer implements Ingress {
 
   async #answer(request: VisitorRequest, response: VisitorResponse): Promise<void> {
     const ray = this.#ray()
+    const proof = this.#proofFor(request)
+    if (proof !== undefined) return sendText(response, proof)
     const page = await this.#tryTargets(request, response, ray).catch((error: unknown) => {
       this.#options.log.error('ingress failed', { ray, error: String(error) })
       return pages.unavailable
     })
     if (page && !response.destroyed) sendPage(response, page, ray)
+  }
+
+  /** The answer to a challenge that is pending; all others are the Worker's to answer. */
+  #proofFor({ url }: VisitorRequest): string | undefined {
+    const { challenges } = this.#options
+    if (!challenges || challenges.size === 0 || !url?.startsWith(challengePath)) return undefined
+    return challenges.get(url.slice(challengePath.length))
   }
 
   /** Has the request answered, or says which page to send instead. */
