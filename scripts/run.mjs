@@ -11,7 +11,11 @@ const [task = '', ...rest] = process.argv.slice(2)
 const tasks = {
   start: () => runNode([join(root, 'src/cli/main.ts'), 'start', ...rest]),
   serve: () => runNode([join(root, 'src/cli/main.ts'), 'serve', ...rest]),
-  bench: () => runNode([join(root, 'bench/main.ts'), ...rest]),
+  // `npm run bench -- neighbours` is bench/neighbours.ts.
+  bench: () => {
+    const name = /^[a-z]+$/.test(rest[0] ?? '') ? rest.shift() : 'main'
+    return runNode([join(root, 'bench', `${name}.ts`), ...rest])
+  },
   test: async () => {
     await ensureInstalled(join(root, 'test/clients'))
     await ensurePackages()

@@ -70,7 +70,7 @@ export class InFlight {
   /**
    * Marks what is in flight to these targets, whose process is to be killed. A process that is stuck
    * takes nothing up any more: the likely culprit is the first request that it was sent around its
-   * last answer or after it. Of memory that is gone nobody can say who took it.
+   * last answer or after it. Of memory that is gone nobody can say who took it, but of one alone.
    */
   exceeded(targetIds: readonly string[], limit: ExceededLimit): void {
     const answeredAt = Math.max(...targetIds.map((id) => this.#known.get(id)?.answeredAt ?? 0))
@@ -79,7 +79,8 @@ export class InFlight {
       .toSorted((a, b) => a.beganAt - b.beganAt)
     const first = cuts.find(({ beganAt }) => beganAt >= answeredAt - crossingMs) ?? cuts.at(-1)
     for (const cut of cuts) {
-      cut.exceeded = { limit, isCulprit: limit === 'cpu' && cut === first }
+      const isKnown = limit === 'cpu' || cuts.length === 1
+      cut.exceeded = { limit, isCulprit: isKnown && cut === first }
     }
   }
 

@@ -23,7 +23,7 @@ export const secondPauseMs = 250
 export const longestPauseMs = 60_000
 
 /** The longest pause of one that exceeds a limit: getting there takes its time, too. */
-export const longestLimitPauseMs = 1_000
+export const longestLimitPauseMs = 250
 
 /** More cells than this are not kept for having been idle for `shortestIdleMs` only. */
 export const idleCells = 50
