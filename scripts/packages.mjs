@@ -10,6 +10,7 @@ const programs = [
   { program: 'pebble', debian: 'pebble' },
   { program: 'nginx', debian: 'nginx-light', isService: true },
   { program: 'haproxy', debian: 'haproxy', isService: true },
+  { program: 'caddy', debian: 'caddy', isService: true },
 ]
 
 const installMs = 120_000

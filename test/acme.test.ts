@@ -76,7 +76,7 @@ suite('ACME', { skip: without('pebble') }, () => {
     const again = await shownAt(server, 'w.example.com')
     assert.equal(again.fingerprint256, shown.fingerprint256)
     await new Promise((resolve) => void setTimeout(resolve, 6_000))
-    assert.equal(server.log.match(/a certificate was issued/g)?.length, 1)
+    assert.equal(server.log.match(/a certificate was issued/g)?.length, 1, server.log)
   })
 
   test("a host that the authority can't reach is told of, and nothing else suffers", async () => {

@@ -4,6 +4,7 @@ import { account, accountHelp } from './account.ts'
 import { cells, cellsHelp } from './cells.ts'
 import { domain, domainHelp } from './domain.ts'
 import { objects, objectsHelp } from './objects.ts'
+import { proxyConfig, proxyConfigHelp } from './proxy-config.ts'
 import { serve } from './serve.ts'
 import { start } from './start.ts'
 import { token, tokenHelp } from './token.ts'
@@ -17,6 +18,7 @@ const verbs: Readonly<Record<string, (args: readonly string[]) => Promise<void>>
   domain,
   cells,
   do: objects,
+  'proxy-config': proxyConfig,
   help: async () => print(help),
   '--help': async () => print(help),
   '-h': async () => print(help),
@@ -31,6 +33,7 @@ ${accountHelp}
 ${domainHelp}
 ${objectsHelp}
 ${cellsHelp}
+${proxyConfigHelp}
 A client needs no more than   set -a; . DIR/admin.env; set +a
 `
 
