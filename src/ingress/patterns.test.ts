@@ -285,6 +285,12 @@ suite('which Worker a zone gives a request to', () => {
       '/../../a': '/a',
       '//a//b//': '/a/b/',
       '/a\\b': '/a/b',
+      // As the Worker sees it, the empty segment is what the dots take away.
+      '/a//../b': '/a/b',
+      '/a/%2f//.%2E/b': '/a/%2F/b',
+      '/a\\\\..\\b': '/a/b',
+      '/x/..//a': '/a',
+      '/a/.//..//../b': '/a/b',
       '/%': '/%',
       '/%zz': '/%zz',
       '/.well-known/x': '/.well-known/x',
