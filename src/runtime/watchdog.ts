@@ -17,8 +17,15 @@ export type Watched = {
 
 /** How often each process is looked at: two short files of /proc, 20 µs. */
 const lookMs = 100
-/** A thread that is at work for so much of the time may be stuck: whether it is, a ping says. */
-const busyShare = 0.5
+/**
+ * A thread that is at work for so much of the time may be stuck: whether it is, a ping says. Little
+ * is enough: of many that are stuck, each gets only a part of a core.
+ */
+const busyShare = 0.02
+/** A ping has so many looks' time. Between two of them the server reads what has come: it may be late. */
+const patientLooks = 3
+/** CPU time that many short requests at once may take together before the first of them is answered. */
+const crowdCpuMs = 500
 
 /**
  * Watches processes, each until its watch is disposed of. workerd sets no limits outside of
@@ -32,7 +39,7 @@ export class Watchdog {
   #timer: NodeJS.Timeout | undefined
 
   watch(watched: Watched): Disposable {
-    const watch = new Watch(watched)
+    const watch = new Watch(watched, performance.now())
     this.#watches.add(watch)
     this.#timer ??= setInterval(() => this.#look(), lookMs).unref()
     return { [Symbol.dispose]: () => this.#leave(watch) }
@@ -56,22 +63,24 @@ export class Watchdog {
   }
 }
 
-class Watch {
+/** The watch of one process. */
+export class Watch {
   readonly watched: Watched
-  #lookedAt = performance.now()
+  #lookedAt: number
   #cpuMs: number
   #answered: number
-  /** CPU time when it was first found busy and without an answer since. */
-  #suspectCpuMs: number | undefined
+  /** Since when it has been busy without an answer: CPU time by then, and looks since. */
+  #suspicion: { readonly cpuMs: number; looks: number } | undefined
   #isPinging = false
 
-  constructor(watched: Watched) {
+  constructor(watched: Watched, now: number) {
     this.watched = watched
+    this.#lookedAt = now
     this.#cpuMs = watched.usage()?.cpuMs ?? 0
     this.#answered = watched.answered()
   }
 
-  /** Looks; says which limit is exceeded. */
+  /** Looks, at a time by `performance.now()`; says which limit is exceeded. */
   look(now: number): ExceededLimit | undefined {
     const usage = this.watched.usage()
     if (!usage) return undefined
@@ -80,12 +89,21 @@ class Watch {
     this.#lookedAt = now
     this.#cpuMs = usage.cpuMs
     const answered = this.watched.answered()
-    if (answered !== this.#answered) this.#suspectCpuMs = undefined
-    this.#answered = answered
-    if (isBusy) this.#suspectCpuMs ??= usage.cpuMs
-    if (this.#suspectCpuMs === undefined) return undefined
+    if (answered !== this.#answered) {
+      this.#answered = answered
+      this.#suspicion = undefined
+      return undefined
+    }
+    if (isBusy) this.#suspicion ??= { cpuMs: usage.cpuMs, looks: 0 }
+    if (!this.#suspicion) return undefined
+    return this.#isProved(this.#suspicion, usage.cpuMs) ? 'cpu' : undefined
+  }
+
+  #isProved(suspicion: { readonly cpuMs: number; looks: number }, cpuMs: number): boolean {
     this.#ping()
-    return usage.cpuMs - this.#suspectCpuMs > this.watched.cpuLimitMs() ? 'cpu' : undefined
+    suspicion.looks += 1
+    const limitMs = Math.max(this.watched.cpuLimitMs(), crowdCpuMs)
+    return suspicion.looks > patientLooks && cpuMs - suspicion.cpuMs > limitMs
   }
 
   #ping(): void {
@@ -93,7 +111,7 @@ class Watch {
     this.#isPinging = true
     void this.watched
       .ping()
-      .then(() => void (this.#suspectCpuMs = undefined))
+      .then(() => void (this.#suspicion = undefined))
       // Not an answer: it is gone, or could not be asked, and is asked again.
       .catch(() => undefined)
       .finally(() => void (this.#isPinging = false))
