@@ -77,9 +77,9 @@ export type Target = {
   /**
    * Down: the process died and is being restarted. Held: it is being replaced by one that takes over
    * its objects; requests wait longer for that than for a crash. Asleep: it has no process until
-   * somebody wakes it (`WakePort`).
+   * somebody wakes it (`WakePort`). Waking: that has been done.
    */
-  readonly state: 'up' | 'down' | 'held' | 'asleep'
+  readonly state: 'up' | 'down' | 'held' | 'asleep' | 'waking'
 }
 
 /** The backplane as the runtime sees it: where cells call their bindings. */

@@ -13,8 +13,9 @@ export const holdWaitMs = 30_000
 /** How long it waits for one that was asleep, or for a preview: as long as a process may take to start. */
 export const wakeWaitMs = 10_000
 
-/** How many requests may wait so, over all Workers: beyond, they are told 502 at once. */
-export const restartWaiters = 1_000
+/** How many requests may wait so, in all and for one account: beyond, they are told 502 at once. */
+export const restartWaiters = 4_000
+export const restartWaitersPerAccount = 1_000
 
 /** Connections kept to one version of a Worker in one process. */
 export const connectionsPerTarget = 512

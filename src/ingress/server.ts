@@ -18,7 +18,7 @@ import { type Exceeded, InFlight } from './in-flight.ts'
 import { holdWaitMs, restartWaitMs, urlBytes, wakeWaitMs } from './limits.ts'
 import { type ErrorPage, pages, redirectTo, sendPage, sendText } from './pages.ts'
 import { pick } from './split.ts'
-import { isAsleep, isHeld, type Site, Table } from './table.ts'
+import { isAsleep, isHeld, isWaking, type Site, Table } from './table.ts'
 import {
   colo,
   forwardedHeaders,
@@ -183,6 +183,7 @@ class IngressServer implements Ingress {
     const visit = this.#visit(request, ray)
     if ('status' in visit) return visit
     const began = performance.now()
+    let patienceMs = 0
     for (let broken = 0; ;) {
       const site = this.#table.find(visit) ?? (await this.#table.findPreview(visit.hostname))
       if (!site) return pages.noWorker
@@ -197,7 +198,8 @@ class IngressServer implements Ingress {
         if (isLast) return pages.unavailable
         if (request.readableDidRead && hasBody(request)) return pages.unavailable
       }
-      const left = began + this.#patience(site) - performance.now()
+      patienceMs = Math.max(patienceMs, this.#patience(site))
+      const left = began + patienceMs - performance.now()
       if (left <= 0 || response.destroyed) return pages.unavailable
       // A dead process is noticed by its exit, which follows the broken connection.
       await pause(5)
@@ -239,6 +241,7 @@ class IngressServer implements Ingress {
     const visit = this.#visit(upgrade.request, this.#ray())
     if ('status' in visit) return visit
     const began = performance.now()
+    let patienceMs = 0
     for (let broken = 0; ;) {
       const site = this.#table.find(visit) ?? (await this.#table.findPreview(visit.hostname))
       if (!site) return pages.noWorker
@@ -251,7 +254,8 @@ class IngressServer implements Ingress {
         if (typeof outcome === 'object' && (isLast || outcome.isCulprit)) return pages.exceeded
         if (isLast) return pages.unavailable
       }
-      const left = began + this.#patience(site) - performance.now()
+      patienceMs = Math.max(patienceMs, this.#patience(site))
+      const left = began + patienceMs - performance.now()
       if (left <= 0) return pages.unavailable
       await pause(5)
       if (!(await this.#table.up(visit, site, left))) return pages.unavailable
@@ -280,6 +284,7 @@ class IngressServer implements Ingress {
   /** How long a request waits for its Worker's process, in ms. One that sleeps is woken. */
   #patience(site: Site): number {
     if (isHeld(site)) return holdWaitMs
+    if (isWaking(site)) return wakeWaitMs
     if (!isAsleep(site)) return restartWaitMs
     this.#options.waker?.wake(site.routed)
     return wakeWaitMs
@@ -289,7 +294,7 @@ class IngressServer implements Ingress {
   #visit(request: VisitorRequest, ray: string): Visit | ErrorPage {
     const url = request.url ?? ''
     if (url.length > urlBytes) return pages.urlTooLong
-    if (!url.startsWith('/')) return pages.badTarget
+    if (!isTarget.test(url)) return pages.badTarget
     const host = hostOf(request)
     if (!host) return pages.badHost
     const origin = originOf(request, this.#options.trust)
@@ -316,6 +321,9 @@ class IngressServer implements Ingress {
     return `${ray}-${colo}`
   }
 }
+
+/** What HTTP/1 lets through anyway: by HTTP/2, bytes come here that routes and Workers read in two ways. */
+const isTarget = /^\/[!-~]*$/
 
 const repeatable: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { accountId, versionId, workerName } from '#contract/ids.ts'
 import { liveKey, type Target } from '#contract/snapshot.ts'
-import { restartWaiters } from './limits.ts'
+import { restartWaiters, restartWaitersPerAccount } from './limits.ts'
 import { isAsleep, isHeld, type Site, Table } from './table.ts'
 
 const routed = { account: accountId.parse('0'.repeat(32)), worker: workerName.parse('w') }
@@ -20,8 +20,20 @@ suite('the table', () => {
     const table = new Table()
     assert.equal(await table.up(address, site, 60_000), true, 'nobody to wait for')
     table.publishRoutes({ hosts: new Map([['w', routed]]) })
-    const waiting = Array.from({ length: restartWaiters }, () => table.up(address, site, 60_000))
-    assert.equal(await table.up(address, site, 60_000), false)
+    const wait = (from: Site): Promise<boolean> => table.up(address, from, 60_000)
+    const other = (name: string): Site => ({
+      ...site,
+      routed: { ...routed, account: accountId.parse(name.repeat(32)) },
+    })
+    const waiting = Array.from({ length: restartWaitersPerAccount }, () => wait(site))
+    assert.equal(await wait(site), false)
+    for (let account = 1; waiting.length < restartWaiters; account++) {
+      for (let visitor = 0; visitor < restartWaitersPerAccount; visitor++) {
+        waiting.push(wait(other(`${account}`)))
+      }
+      assert.equal(await wait(other(`${account}`)), false)
+    }
+    assert.equal(await wait(other('f')), false, 'in all')
     table.publishRoutes({ hosts: new Map() })
     assert.deepEqual(new Set(await Promise.all(waiting)), new Set([true]))
     table.publishRoutes({ hosts: new Map([['w', routed]]) })

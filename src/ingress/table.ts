@@ -5,7 +5,7 @@ import {
   type RouteTable,
   type Target,
 } from '#contract/snapshot.ts'
-import { rememberedHosts, restartWaiters } from './limits.ts'
+import { rememberedHosts, restartWaiters, restartWaitersPerAccount } from './limits.ts'
 import { type HostRoutes, routesOf, workerFor, zoneOf } from './patterns.ts'
 import type { Visit } from './visitor.ts'
 
@@ -60,11 +60,12 @@ export class Table {
 
   /**
    * Waits until the Worker has a target that is up, or is asleep and to be woken, or is not to be
-   * found at the address any more, at most for so long. `false` at once if too many wait already.
+   * found at the address any more, at most for so long. `false` at once if too many wait already,
+   * or too many for Workers of its account.
    */
   up(address: Address, site: Site, milliseconds: number): Promise<boolean> {
     if (this.#isSettled({ address, site })) return Promise.resolve(true)
-    if (this.#waiters.length >= restartWaiters) return Promise.resolve(false)
+    if (this.#isCrowded(site.routed)) return Promise.resolve(false)
     return new Promise((resolve) => {
       const wake = (): void => {
         clearTimeout(deadline)
@@ -76,6 +77,13 @@ export class Table {
       }, milliseconds)
       this.#waiters.push({ address, site, wake })
     })
+  }
+
+  /** Visitors of one account's broken Workers must not have those of others turned away. */
+  #isCrowded({ account }: RoutedWorker): boolean {
+    if (this.#waiters.length < restartWaitersPerAccount) return false
+    const own = this.#waiters.filter(({ site }) => site.routed.account === account)
+    return own.length >= restartWaitersPerAccount || this.#waiters.length >= restartWaiters
   }
 
   /** Whether there is nothing to wait for. */
@@ -117,6 +125,11 @@ export class Table {
 export function isAsleep({ routed, targets }: Site): boolean {
   if (targets.length === 0) return routed.version !== undefined
   return targets.every(({ state }) => state === 'asleep')
+}
+
+/** Whether a Worker that was asleep is being started. */
+export function isWaking({ targets }: Site): boolean {
+  return targets.some(({ state }) => state === 'waking')
 }
 
 /** Whether a Worker is being replaced by a process that takes over its objects. */

@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { CellDeath, CellPlan, CellStatus, Module, WorkerPlan } from '#contract/cell.ts'
 import { messageOf } from '#contract/errors.ts'
-import type { WorkerName } from '#contract/ids.ts'
+import type { AccountId, WorkerName } from '#contract/ids.ts'
 import type { ExceededLimit, Target } from '#contract/snapshot.ts'
 import { BackOff, type Use } from './back-off.ts'
 import { type CellConfig, printConfig, writeConfig } from './config.ts'
@@ -35,6 +35,8 @@ export type CellContext = CellHostOptions & {
   /** Reads every module of some Workers. One that can't be read throws when it is asked for. */
   readonly load: (workers: readonly WorkerPlan[]) => Promise<Read>
   readonly watchdog: Watchdog
+  /** Has a start wait for its turn: of many cells that are to come back at once, few start. */
+  readonly inLine: (account: AccountId, start: () => Promise<void>) => Promise<void>
 }
 
 /** Gives the bytes of a module, which are all in memory. */
@@ -68,6 +70,8 @@ export class Cell {
   #isHeld = false
   /** Asleep: it has no process, and nothing but a visitor or an alarm starts one. */
   #isAsleep = false
+  /** It was asleep, and its first start since is under way. */
+  #isWaking = false
   #startedAt = 0
   #deaths = 0
   #lastDeath: CellDeath | undefined
@@ -121,14 +125,20 @@ export class Cell {
   }
 
   targets(): readonly { readonly worker: WorkerName; readonly target: Target }[] {
-    const isUp = this.#process && !this.#process.isGone && this.#exceeded === undefined
-    const state = this.#isHeld ? 'held' : this.#isAsleep ? 'asleep' : isUp ? 'up' : 'down'
+    const state = this.#state()
     return this.#slots.flatMap((slot) => {
       if (!slot.door) return []
       const { worker, percentage, version } = slot.plan
       const id = this.#targetId(slot)
       return [{ worker, target: { id, version: version.id, percentage, state, ...slot.door } }]
     })
+  }
+
+  #state(): Target['state'] {
+    if (this.#isHeld) return 'held'
+    if (this.#isAsleep) return 'asleep'
+    const isUp = this.#process && !this.#process.isGone && this.#exceeded === undefined
+    return isUp ? 'up' : this.#isWaking ? 'waking' : 'down'
   }
 
   /**
@@ -150,9 +160,11 @@ export class Cell {
     if (JSON.stringify(shares) !== JSON.stringify(sharesOf(before))) {
       calls.push({ slot: splitService, method: 'assign', argument: shares })
     }
+    // Whoever deploys does not wait for the starts of cells that are as they were.
+    if (calls.length === 0) return
     // A process that is starting was given the old values; one that is down will take the new.
     await this.#transition
-    if (this.#process && calls.length > 0) await this.#process.call(calls, agentMs)
+    await this.#process?.call(calls, agentMs)
   }
 
   /** Whether any process of it may have files of Durable Objects open. */
@@ -171,7 +183,7 @@ export class Cell {
 
   status(): CellStatus {
     const usage = this.usage()
-    const { state } = this.targets()[0]?.target ?? { state: 'down' }
+    const state = this.#state()
     const isWaiting = this.#nextStartAt !== undefined
     return {
       workers: [...new Set(this.#plan.workers.map(({ worker }) => worker))],
@@ -222,19 +234,21 @@ export class Cell {
    * nothing is in flight.
    */
   sleep(): Promise<void> {
-    if (this.#isAsleep || this.#isHeld || this.#stopping.signal.aborted || !this.#process) {
+    const process = this.#process
+    if (this.#isAsleep || this.#isHeld || this.#stopping.signal.aborted || !process) {
       return this.#transition
     }
     this.#isAsleep = true
+    // From here on it is nobody's: who wakes the cell while it ends waits for the next one.
+    this.#process = undefined
     this.#context.log.debug('a cell falls asleep', { cell: this.#id })
     this.#context.changed()
-    this.#transition = this.#transition.then(() => this.#fallAsleep())
+    this.#transition = this.#transition.then(() => this.#fallAsleep(process))
     return this.#transition
   }
 
-  async #fallAsleep(): Promise<void> {
-    await this.#process?.stop(sleepGraceMs)
-    this.#process = undefined
+  async #fallAsleep(process: WorkerdProcess): Promise<void> {
+    await process.stop(sleepGraceMs)
     await this.#closeDoors()
     this.#renewDoors()
     await this.#awaitAlarm()
@@ -244,6 +258,7 @@ export class Cell {
   wake(): void {
     if (!this.#isAsleep || this.#isHeld || this.#stopping.signal.aborted) return
     this.#isAsleep = false
+    this.#isWaking = true
     this.#clearTimer()
     this.#context.changed()
     this.#transition = this.#transition.then(() => this.#tryLaunch())
@@ -383,10 +398,14 @@ export class Cell {
   /** Launches; after a failure, and a longer pause each time, again. Never throws. */
   async #tryLaunch(): Promise<void> {
     try {
-      if (this.#stopping.signal.aborted) return
-      await this.#launch()
+      await this.#context.inLine(this.#plan.account, async () => {
+        // Who holds it brings it back.
+        if (!this.#stopping.signal.aborted && !this.#isHeld) await this.#launch()
+      })
+      this.#isWaking = false
       this.#context.changed()
     } catch (error) {
+      this.#isWaking = false
       const death = { reason: 'start', detail: this.#explain(error) } as const
       this.#startLater(death, { ranMs: 0, answered: 0 })
     }

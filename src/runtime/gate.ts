@@ -22,3 +22,36 @@ export class Gate {
     }
   }
 }
+
+export type SharedGateOptions = {
+  readonly width: number
+  /** How many with the same key are let through at once. */
+  readonly own: number
+  readonly longestLine: number
+}
+
+/** A gate of which nobody takes more than a part: others are let through beside one in a hurry. */
+export class SharedGate<Key> {
+  readonly #options: SharedGateOptions
+  readonly #gate: Gate
+  /** Of those who are in it or wait for it. */
+  readonly #own = new Map<Key, { readonly gate: Gate; users: number }>()
+
+  constructor(options: SharedGateOptions) {
+    this.#options = options
+    this.#gate = new Gate(options.width, options.longestLine)
+  }
+
+  async pass<Result>(key: Key, run: () => Promise<Result>): Promise<Result> {
+    const { own: width, longestLine } = this.#options
+    const own = this.#own.get(key) ?? { gate: new Gate(width, longestLine), users: 0 }
+    this.#own.set(key, own)
+    own.users += 1
+    try {
+      return await own.gate.pass(() => this.#gate.pass(run))
+    } finally {
+      own.users -= 1
+      if (own.users === 0) this.#own.delete(key)
+    }
+  }
+}

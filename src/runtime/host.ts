@@ -24,8 +24,9 @@ import {
 } from '#contract/snapshot.ts'
 import { Cell, type CellContext } from './cell.ts'
 import { measureBaseline, runCheck, type StartCost } from './check.ts'
-import { Gate } from './gate.ts'
+import { Gate, SharedGate } from './gate.ts'
 import { Idleness } from './idleness.ts'
+import { shortestIdleMs } from './limits.ts'
 import { sweepOrphans } from './orphans.ts'
 import { Previews } from './previews.ts'
 import { Retirement } from './retirement.ts'
@@ -83,6 +84,9 @@ const startsAtOnce = 4
 const checksAtOnce = 2
 /** One account's uploads, which may take their whole time, leave a place to those of others. */
 const checksOfAccount = checksAtOnce - 1
+/** One account's cells that hang at their start leave a place to those of others. */
+const restartsAtOnce = 8
+const restartsOfAccount = 4
 const longestLine = 10_000
 const waitingPerAccount = 100
 const closeGraceMs = 5_000
@@ -129,8 +133,17 @@ class WorkerdHost implements CellHost {
   readonly #starts = new Gate(startsAtOnce, longestLine)
   /** Starts for which visitors are held: they have a line of their own. */
   readonly #takeOvers = new Gate(startsAtOnce, longestLine)
-  readonly #checks = new Gate(checksAtOnce, longestLine)
-  readonly #accountChecks = new Map<AccountId, Gate>()
+  /** Starts that nobody deploys by: of what was asleep or died, and of previews. */
+  readonly #restarts = new SharedGate<AccountId>({
+    width: restartsAtOnce,
+    own: restartsOfAccount,
+    longestLine,
+  })
+  readonly #checks = new SharedGate<AccountId>({
+    width: checksAtOnce,
+    own: checksOfAccount,
+    longestLine,
+  })
   #baseline: StartCost = { cpuMs: undefined, wallMs: 0 }
 
   constructor(options: CellHostOptions) {
@@ -142,10 +155,11 @@ class WorkerdHost implements CellHost {
       changed: () => this.#publish(),
       load: (workers) => this.#modules(workers),
       watchdog: new Watchdog(),
+      inLine: (account, start) => this.#restarts.pass(account, start),
     }
     this.#previews = new Previews({
       ...options,
-      start: (plan) => this.#starts.pass(() => Cell.start(this.#context, plan)),
+      start: (plan) => this.#restarts.pass(plan.account, () => Cell.start(this.#context, plan)),
       retire: (account, cell) => this.#retirement.take(account, cell),
       changed: () => this.#publish(),
     })
@@ -160,6 +174,7 @@ class WorkerdHost implements CellHost {
       cells: () => [...this.#accounts.values()].flat(),
       // `waitUntil` work goes on for so long after the last request.
       sleepMs: Math.max(sleepMs, lingerMs),
+      crowdedSleepMs: Math.max(shortestIdleMs, lingerMs),
       looking: () => this.#previews.sweep(sleepMs),
     })
   }
@@ -175,9 +190,7 @@ class WorkerdHost implements CellHost {
 
   async check(worker: WorkerPlan): Promise<CheckReport> {
     const { account } = worker
-    const gate = this.#accountChecks.get(account) ?? new Gate(checksOfAccount, longestLine)
-    this.#accountChecks.set(account, gate)
-    const checked = gate.pass(() => this.#checks.pass(() => this.#check(worker)))
+    const checked = this.#checks.pass(account, () => this.#check(worker))
     const settled = checked.catch(() => undefined)
     this.#checking.add(settled)
     void settled.then(() => this.#checking.delete(settled))

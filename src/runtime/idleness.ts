@@ -1,7 +1,7 @@
 import type { Clock } from '#contract/ports/clock.ts'
 import type { IngressPort } from '#contract/snapshot.ts'
 import type { Cell } from './cell.ts'
-import { idleCells, shortestIdleMs } from './limits.ts'
+import { idleCells } from './limits.ts'
 
 export type IdlenessOptions = {
   readonly cells: () => readonly Cell[]
@@ -9,6 +9,8 @@ export type IdlenessOptions = {
   readonly clock: Clock
   /** How long nothing has to have been in flight to a cell before it is put to sleep. */
   readonly sleepMs: number
+  /** The same of cells that are too many. */
+  readonly crowdedSleepMs: number
   /** Called at each look, before any cell is put to sleep. */
   readonly looking: () => void
 }
@@ -42,14 +44,14 @@ export class Idleness implements Disposable {
   }
 
   #look(): void {
-    const { cells, ingress, sleepMs, looking } = this.#options
+    const { cells, ingress, sleepMs, crowdedSleepMs, looking } = this.#options
     looking()
     const idle = cells()
       .filter((cell) => this.#rests(cell))
       .map((cell) => ({ cell, idleMs: ingress.idleMs(cell.targetIds) }))
       .toSorted((a, b) => a.idleMs - b.idleMs)
     for (const [index, { cell, idleMs }] of idle.entries()) {
-      const isTooMany = index >= idleCells && idleMs >= shortestIdleMs
+      const isTooMany = index >= idleCells && idleMs >= crowdedSleepMs
       if (idleMs >= sleepMs || isTooMany) void cell.sleep()
     }
   }

@@ -24,7 +24,10 @@ type Preview = { readonly of: RoutedWorker; readonly cell: Cell }
 export class Previews {
   readonly #options: PreviewsOptions
   readonly #running = new Map<string, Preview>()
-  readonly #starting = new Map<string, Promise<void>>()
+  readonly #starting = new Map<
+    string,
+    { readonly of: RoutedWorker; readonly done: Promise<void> }
+  >()
   /** Grows when previews of an account are out of date: what starts meanwhile is, too. */
   readonly #ages = new Map<AccountId, number>()
   #isClosed = false
@@ -33,17 +36,24 @@ export class Previews {
     this.#options = options
   }
 
-  /** Starts a preview unless it runs or starts already. What does not come up is logged. */
+  /**
+   * Starts a preview unless it runs or starts already, or as many start as may run. What does not
+   * come up is logged.
+   */
   wake(of: RoutedWorker): void {
     const key = liveKey(of)
     if (this.#isClosed || this.#running.has(key) || this.#starting.has(key)) return
+    const line = [...this.#starting.values()].filter(
+      ({ of: { account } }) => account === of.account,
+    )
+    if (line.length >= previewsPerAccount) return
     const { log } = this.#options
-    const started = this.#start(of, key)
+    const done = this.#start(of, key)
       .catch((error: unknown) => {
         log.warn('a preview did not start', { ...of, error: messageOf(error) })
       })
       .finally(() => this.#starting.delete(key))
-    this.#starting.set(key, started)
+    this.#starting.set(key, { of, done })
   }
 
   /** Where each runs, by `liveKey`. */
@@ -75,7 +85,7 @@ export class Previews {
 
   async close(): Promise<void> {
     this.#isClosed = true
-    await Promise.all(this.#starting.values())
+    await Promise.all([...this.#starting.values()].map(({ done }) => done))
     for (const { of } of this.#running.values()) this.#end(of)
   }
 

@@ -57,6 +57,15 @@ async function isAsleep(fixture: Fixture, worker: string): Promise<boolean> {
   return fixture.targets(worker)[0]?.state === 'asleep' && (await pidsOf(fixture)).length === 0
 }
 
+/** Looks as often as it can, to be there at once. */
+async function until(condition: () => boolean): Promise<void> {
+  const deadline = performance.now() + 10_000
+  while (!condition()) {
+    assert.ok(performance.now() < deadline, 'it does not happen')
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
 suite('a Worker that nobody visits', () => {
   test('has no process, and gets one when somebody does', async () => {
     await using fixture = await startFixture({ sleepMs, lingerMs: 0 })
@@ -85,6 +94,36 @@ suite('a Worker that nobody visits', () => {
     assert.equal(fixture.targets('ticker')[0]?.state, 'up')
     socket.terminate()
     await eventually(() => isAsleep(fixture, 'ticker'))
+  })
+
+  test('is waited for anew if it is asked while it falls asleep', async () => {
+    await using fixture = await startFixture({ sleepMs, lingerMs: 0 })
+    const busy = await fixture.ready('busy', {
+      code: `
+        export default {
+          async fetch(request, env, ctx) {
+            const { pathname } = new URL(request.url)
+            // Its process takes the whole time that it is given to end.
+            if (pathname === '/wait') ctx.waitUntil(scheduler.wait(10_000))
+            else await scheduler.wait(1_500)
+            return new Response(pathname)
+          },
+        }`,
+    })
+    await fixture.apply([busy])
+    for (let round = 0; round < 3; round++) {
+      await fixture.visit('busy', '/wait')
+      const before = await pidsOf(fixture)
+      await until(() => fixture.targets('busy')[0]?.state === 'asleep')
+      fixture.host.wake({ account, worker: busy.worker })
+      assert.equal(fixture.targets('busy')[0]?.state, 'waking', 'nobody is sent to the old process')
+      const answers = [1, 2, 3].map(() => fixture.visit('busy', '/post', { method: 'POST' }))
+      assert.deepEqual(
+        new Set((await Promise.all(answers)).map(({ body }) => body)),
+        new Set(['/post']),
+      )
+      assert.notDeepEqual(await pidsOf(fixture), before)
+    }
   })
 
   test('takes new values and new code in its sleep', async () => {
