@@ -38,7 +38,7 @@ export async function startBoundWorkerd(options: {
   const folder = await temporaryFolder()
   const inFolder = (name: string): string => join(folder.path, name)
   const backplane = createBackplane({ serve: () => options.handler, log: options.log })
-  const opened = await backplane.open('cell', inFolder('backplane.sock'))
+  const opened = await backplane.open('cell', inFolder('backplane.sock'), () => true)
   const { type, resource } = options
   const worker = workerName.parse('w')
   backplane.grant('cell', [

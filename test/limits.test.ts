@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { z } from 'zod'
 import { bindery } from '#test/command.ts'
-import { call, deploy, formOf, ask, type Place, placeOf } from '#test/deployer.ts'
+import { ask, call, deploy, formOf, namespace, type Place, placeOf } from '#test/deployer.ts'
 import { startLoad } from '#test/load.ts'
 import { startTestServer } from '#test/server.ts'
 import { eventually } from '#test/temporary.ts'
@@ -94,6 +94,47 @@ suite('limits', () => {
     assert.equal(looped.failures.length, looped.sent, 'every loop ends')
     for (const failure of looped.failures) assert.match(failure, / (503|502) /)
     await eventually(async () => (await server.visit('loops')).status === 200)
+  })
+})
+
+suite('subrequests', () => {
+  const asking = `
+    const tell = async (run) => { try { return await run() } catch (e) { return String(e) } }
+    export default {
+      async fetch(request, env) {
+        const { pathname } = new URL(request.url)
+        let n = 0
+        const ask =
+          pathname === '/fetch' ? () => fetch('http://127.0.0.1:9/') : () => env.KV.get('k')
+        if (pathname === '/uncaught') for (;;) await ask()
+        const error = await tell(async () => {
+          for (;; n++) await ask()
+        })
+        return Response.json({ n, error })
+      },
+    }`
+
+  test('a request may make as many as it may, and then gets errors', async () => {
+    await using server = await startTestServer()
+    const place = placeOf(server)
+    const id = await namespace(place, 'n')
+    await deploy(place, 'asking', {
+      code: asking,
+      bindings: [{ type: 'kv_namespace', name: 'KV', namespace_id: id }],
+      metadata: { limits: { subrequests: 40 } },
+    })
+    const seen = z.object({ n: z.number(), error: z.string() })
+    const kv = seen.parse(await (await server.visit('asking', '/kv')).json())
+    assert.deepEqual(kv, {
+      n: 40,
+      error: 'Error: KV GET failed: 429 Too many API requests by single Worker invocation.',
+    })
+    const out = seen.parse(await (await server.visit('asking', '/fetch')).json())
+    assert.deepEqual(out, { n: 40, error: 'Error: Network connection lost.' })
+    const uncaught = await server.visit('asking', '/uncaught')
+    assert.equal(uncaught.status, 500)
+    assert.match(await uncaught.text(), /Error 1101/)
+    assert.equal((await cellOf(place, 'asking')).deaths, 0)
   })
 })
 

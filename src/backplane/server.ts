@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { BackendHandler, BackendReply, Grant } from '#contract/backend.ts'
 import { messageOf } from '#contract/errors.ts'
 import type { Log } from '#contract/ports/log.ts'
-import type { BackplanePort } from '#contract/snapshot.ts'
+import type { BackplanePort, TakeSubrequest } from '#contract/snapshot.ts'
 
 /** The header in which workerd says which binding calls: `injectRequestHeaders` overwrites it. */
 export const capabilityHeader = 'x-bindery-capability'
@@ -30,7 +30,7 @@ const drainMs = 10_000
 export function createBackplane(options: BackplaneOptions): BackplanePort {
   const cells = new Map<string, Handlers>()
   return {
-    async open(cell, socketPath) {
+    async open(cell, socketPath, take) {
       const server = createServer(
         {
           keepAliveTimeout: keepAliveMs,
@@ -38,7 +38,7 @@ export function createBackplane(options: BackplaneOptions): BackplanePort {
           maxHeaderSize: maxHeaderBytes,
         },
         (request, response) => {
-          void answer(request, response, { handlers: cells.get(cell), log: options.log })
+          void answer(request, response, { handlers: cells.get(cell), log: options.log, take })
         },
       )
       // A streaming put may take as long as the Worker takes: the cell's own limits end it.
@@ -64,7 +64,11 @@ export function createBackplane(options: BackplaneOptions): BackplanePort {
   }
 }
 
-type Context = { readonly handlers: Handlers | undefined; readonly log: Log }
+type Context = {
+  readonly handlers: Handlers | undefined
+  readonly log: Log
+  readonly take: TakeSubrequest
+}
 
 async function answer(
   request: IncomingMessage,
@@ -74,6 +78,7 @@ async function answer(
   const capability = request.headers[capabilityHeader]
   const entry = typeof capability === 'string' ? context.handlers?.get(capability) : undefined
   if (!entry) return refuse(request, response, 403)
+  if (!context.take()) return refuse(request, response, 429, tooMany)
   try {
     const reply = await entry.handle({
       method: request.method ?? 'GET',
@@ -92,10 +97,18 @@ async function answer(
   }
 }
 
-function refuse(request: IncomingMessage, response: ServerResponse, status: number): void {
+// The reason phrase is what native clients put into their errors: kv.md.
+const tooMany = 'Too many API requests by single Worker invocation.'
+
+function refuse(
+  request: IncomingMessage,
+  response: ServerResponse,
+  ...[status, reason]: readonly [status: number, reason?: string]
+): void {
   // What is left of a body must not be read as the next request.
   if (!request.complete) response.setHeader('connection', 'close')
-  response.writeHead(status, { 'content-length': 0 })
+  if (reason === undefined) response.writeHead(status, { 'content-length': 0 })
+  else response.writeHead(status, reason, { 'content-length': 0 })
   response.end()
 }
 

@@ -82,15 +82,28 @@ export type Target = {
   readonly state: 'up' | 'down' | 'held' | 'asleep' | 'waking'
 }
 
+/** Says whether a Worker may make one more request of its own. */
+export type TakeSubrequest = () => boolean
+
 /** The backplane as the runtime sees it: where cells call their bindings. */
 export interface BackplanePort {
   /**
    * Listens on `socketPath` for the calls of one cell, until disposed of (which answers what is in
-   * flight first). Resolves once it listens. A stale socket file is removed.
+   * flight first). Resolves once it listens. A stale socket file is removed. A call for which `take`
+   * says `false` is refused: 429.
    */
-  open(cell: string, socketPath: string): Promise<AsyncDisposable>
+  open(cell: string, socketPath: string, take: TakeSubrequest): Promise<AsyncDisposable>
   /** Replaces, in one step, everything that a cell may call. */
   grant(cell: string, grants: readonly Grant[]): void
+}
+
+/** What has come to some targets since each was published. */
+export type Traffic = {
+  /** Requests and WebSockets that were sent there, and those of them that have ended. */
+  readonly begun: number
+  readonly ended: number
+  /** WebSockets that are open. */
+  readonly sockets: number
 }
 
 /** CPU time of one request, or memory of a process. */
@@ -100,9 +113,10 @@ export type ExceededLimit = 'cpu' | 'memory'
 export interface EgressPort {
   /**
    * Listens on `socketPath` for what one Worker sends to the Internet, until disposed of, which ends
-   * what is in flight. Resolves once it listens. A stale socket file is removed.
+   * what is in flight. Resolves once it listens. A stale socket file is removed. A request for which
+   * `take` says `false` is cut off.
    */
-  open(worker: RoutedWorker, socketPath: string): Promise<AsyncDisposable>
+  open(worker: RoutedWorker, socketPath: string, take: TakeSubrequest): Promise<AsyncDisposable>
 }
 
 /** The runtime as ingress sees it. */
@@ -126,6 +140,7 @@ export interface IngressPort {
   drain(targetIds: readonly string[], deadlineMs: number): Promise<void>
   /** How long nothing has been in flight to any of these targets, in ms; 0 while something is. */
   idleMs(targetIds: readonly string[]): number
+  traffic(targetIds: readonly string[]): Traffic
   /**
    * How many requests these targets have answered since each was published: it grows while a process
    * gets on with its work.

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { createSecureContext, rootCertificates } from 'node:tls'
 import type { Log } from '#contract/ports/log.ts'
-import type { EgressPort, RoutedWorker } from '#contract/snapshot.ts'
+import type { EgressPort, RoutedWorker, TakeSubrequest } from '#contract/snapshot.ts'
 import { Dialer, type Outside } from './dialer.ts'
 import { RefusedError } from './errors.ts'
 import { answerFailure, Forwarder } from './forward.ts'
@@ -41,8 +41,8 @@ export function createEgress(options: EgressOptions): EgressPort {
         : createSecureContext({ ca: [...rootCertificates, ...certificates] }),
   }
   return {
-    async open(worker, socketPath) {
-      const exit = new Exit(outside, worker, log)
+    async open(worker, socketPath, take) {
+      const exit = new Exit(outside, worker, { log, take })
       await exit.listen(socketPath)
       return exit
     },
@@ -57,8 +57,14 @@ class Exit implements AsyncDisposable {
   readonly #tunnels: Tunnels
   readonly #connections = new Set<Socket>()
   readonly #log: Log
+  readonly #take: TakeSubrequest
 
-  constructor(outside: Outside, { account, worker }: RoutedWorker, log: Log) {
+  constructor(
+    outside: Outside,
+    { account, worker }: RoutedWorker,
+    { log, take }: { readonly log: Log; readonly take: TakeSubrequest },
+  ) {
+    this.#take = take
     this.#log = log.child({ account, worker })
     this.#dialer = new Dialer(outside)
     this.#forwarder = new Forwarder(this.#dialer)
@@ -104,6 +110,7 @@ class Exit implements AsyncDisposable {
   }
 
   async #request(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (!this.#take()) return this.#refuse(request.socket)
     const target = parseTarget(request.url ?? '')
     if (target) await this.#forwarder.forward(target, request, response)
     else answerFailure(response, new RefusedError('address', 'this is no URL of http or https'))
@@ -111,14 +118,25 @@ class Exit implements AsyncDisposable {
 
   async #connect(request: IncomingMessage, cell: Duplex, head: Buffer): Promise<void> {
     cell.on('error', (error) => this.#log.debug('a tunnel broke', { error: error.message }))
+    if (!this.#take()) return this.#refuse(cell)
     await this.#tunnels.open(request.url ?? '', cell, head)
   }
 
   async #upgrade(request: IncomingMessage, cell: Duplex, head: Buffer): Promise<void> {
     cell.on('error', (error) => this.#log.debug('a WebSocket broke', { error: error.message }))
+    if (!this.#take()) return this.#refuse(cell)
     const target = parseTarget(request.url ?? '')
     if (!target || request.headers.upgrade?.toLowerCase() !== 'websocket')
       return void cell.destroy()
     await forwardWebSocket(this.#dialer, target, { request, cell, head })
+  }
+
+  /**
+   * Cut off, so that what the Worker gets is an error: an answer would let it go on for ever. (On
+   * Cloudflare the error says that there were too many subrequests.)
+   */
+  #refuse(cell: Duplex): void {
+    this.#log.warn('too many subrequests')
+    cell.destroy()
   }
 }

@@ -1,4 +1,4 @@
-import type { ExceededLimit } from '#contract/snapshot.ts'
+import type { ExceededLimit, Traffic } from '#contract/snapshot.ts'
 
 /** One request in flight. */
 export type Flight = {
@@ -18,7 +18,13 @@ type Cut = {
   exceeded?: Exceeded
 }
 
-type Known = { idleSince: number; answered: number; answeredAt: number }
+type Known = {
+  idleSince: number
+  begun: number
+  ended: number
+  answered: number
+  answeredAt: number
+}
 
 /** An answer and the next request may pass each other on the way. */
 const crossingMs = 50
@@ -38,6 +44,8 @@ export class InFlight {
     const target = this.#targets.get(targetId) ?? { cuts: new Set(), waiters: [] }
     this.#targets.set(targetId, target)
     target.cuts.add(cut)
+    const counted = this.#known.get(targetId)
+    if (counted) counted.begun += 1
     const end: Flight['end'] = ({ isAnswered }) => {
       if (!target.cuts.delete(cut)) return
       this.#ended(targetId, isAnswered)
@@ -58,9 +66,21 @@ export class InFlight {
     if (!known) return
     const now = performance.now()
     known.idleSince = now
+    known.ended += 1
     if (!isAnswered) return
     known.answeredAt = now
     known.answered += 1
+  }
+
+  traffic(targetIds: readonly string[]): Traffic {
+    const sum = { begun: 0, ended: 0, sockets: 0 }
+    for (const id of targetIds) {
+      const known = this.#known.get(id)
+      sum.begun += known?.begun ?? 0
+      sum.ended += known?.ended ?? 0
+      for (const { isSocket } of this.#targets.get(id)?.cuts ?? []) sum.sockets += isSocket ? 1 : 0
+    }
+    return sum
   }
 
   answered(targetIds: readonly string[]): number {
@@ -87,7 +107,13 @@ export class InFlight {
   /** Says which targets there are: a new one is idle from now on. */
   watch(targetIds: Iterable<string>): void {
     const now = performance.now()
-    const fresh = (): Known => ({ idleSince: now, answered: 0, answeredAt: now })
+    const fresh = (): Known => ({
+      idleSince: now,
+      begun: 0,
+      ended: 0,
+      answered: 0,
+      answeredAt: now,
+    })
     const known = this.#known
     this.#known = new Map([...targetIds].map((id) => [id, known.get(id) ?? fresh()]))
   }

@@ -8,6 +8,7 @@ import type {
   IngressPort,
   RouteTable,
   Target,
+  Traffic,
   WakePort,
 } from '#contract/snapshot.ts'
 import type { Certificates } from './certificates.ts'
@@ -119,6 +120,10 @@ class IngressServer implements Ingress {
 
   idleMs(targetIds: readonly string[]): number {
     return this.#inFlight.idleMs(targetIds)
+  }
+
+  traffic(targetIds: readonly string[]): Traffic {
+    return this.#inFlight.traffic(targetIds)
   }
 
   answered(targetIds: readonly string[]): number {

@@ -9,7 +9,7 @@ import { type CellConfig, printConfig, writeConfig } from './config.ts'
 import { cpuLimitMs } from './cpu-limit.ts'
 import { backplaneSocket, openDoors } from './doors.ts'
 import type { CellHostOptions } from './host.ts'
-import { processBytes } from './limits.ts'
+import { processBytes, subrequests } from './limits.ts'
 import { type AgentCall, type Usage, WorkerdProcess } from './process.ts'
 import {
   assignmentOf,
@@ -25,6 +25,7 @@ import {
 import { sources } from './sources.ts'
 import { sharesOf, splitService } from './splits.ts'
 import { startMessage } from './start-message.ts'
+import { Subrequests } from './subrequests.ts'
 import type { Watchdog } from './watchdog.ts'
 
 export type CellContext = CellHostOptions & {
@@ -76,6 +77,7 @@ export class Cell {
   #deaths = 0
   #lastDeath: CellDeath | undefined
   #nextStartAt: number | undefined
+  #subrequests: Subrequests | undefined
   /** What its process is being killed for. */
   #exceeded: ExceededLimit | undefined
 
@@ -283,6 +285,7 @@ export class Cell {
       id: this.#id,
       folder: this.#folder,
       slots: this.#slots,
+      take: () => this.#subrequests?.take() ?? true,
     })
     context.backplane.grant(this.#id, grantsOf(this.#id, this.#slots))
     const config = this.#config(agentSocket, read)
@@ -311,10 +314,24 @@ export class Cell {
       throw error
     }
     this.#process = started
+    this.#subrequests = this.#countSubrequests()
     this.#exceeded = undefined
     this.#startedAt = context.clock.now()
     const watch = this.#watch(started)
     void started.exited.then((how) => this.#onExit(started, watch, how))
+  }
+
+  /** Objects work for alarms and messages too, which nobody outside sees begin: not counted there. */
+  #countSubrequests(): Subrequests | undefined {
+    if (this.hasObjects) return undefined
+    const limits = new Map(
+      this.#plan.workers.map(({ worker, limits: own }) => [worker, own.subrequests ?? subrequests]),
+    )
+    return new Subrequests({
+      perRequest: [...limits.values()].reduce((sum, limit) => sum + limit, 0),
+      traffic: () => this.#context.ingress.traffic(this.targetIds),
+      now: () => performance.now(),
+    })
   }
 
   #watch(started: WorkerdProcess): Disposable {

@@ -1,5 +1,5 @@
 import { mkdir, rm } from 'node:fs/promises'
-import type { BackplanePort, EgressPort } from '#contract/snapshot.ts'
+import type { BackplanePort, EgressPort, TakeSubrequest } from '#contract/snapshot.ts'
 import { grantsOf, type Slot, socketPath } from './slots.ts'
 
 /** A cell as it is known outside. */
@@ -7,6 +7,8 @@ export type Place = {
   readonly id: string
   readonly folder: string
   readonly slots: readonly Slot[]
+  /** Asked for each call of a binding and each request to the outside. */
+  readonly take: TakeSubrequest
 }
 
 /**
@@ -15,16 +17,17 @@ export type Place = {
  */
 export async function openDoors(
   { backplane, egress }: { readonly backplane: BackplanePort; readonly egress: EgressPort },
-  { id, folder, slots }: Place,
+  { id, folder, slots, take }: Place,
 ): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack()
   stack.defer(() => rm(folder, { recursive: true, force: true }))
   await mkdir(folder, { recursive: true, mode: 0o700 })
-  stack.use(await backplane.open(id, backplaneSocket(folder)))
+  stack.use(await backplane.open(id, backplaneSocket(folder), take))
   backplane.grant(id, grantsOf(id, slots))
   for (const { plan, exitSocket } of slots) {
     const { account, worker } = plan
-    if (exitSocket !== undefined) stack.use(await egress.open({ account, worker }, exitSocket))
+    if (exitSocket === undefined) continue
+    stack.use(await egress.open({ account, worker }, exitSocket, take))
   }
   return stack.move()
 }

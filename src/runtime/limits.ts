@@ -29,5 +29,8 @@ export const longestLimitPauseMs = 250
 export const idleCells = 50
 export const shortestIdleMs = 30_000
 
+/** What one request may ask of others. Page as above: "Subrequests", 10 000. */
+export const subrequests = 10_000
+
 /** Previews of one account that run side by side. */
 export const previewsPerAccount = 8
