@@ -25,6 +25,12 @@ export type Config = {
   readonly domain: string
   /** Addresses and CIDR blocks whose `X-Forwarded-*` are believed. */
   readonly trustedProxies: readonly string[]
+  /** What keeps cells from everything that is not their own: a jail if one can be had, or at any rate. */
+  readonly isolation: {
+    readonly mode: 'auto' | 'jail' | 'none'
+    /** The first of 184 user ids of jailed cells, if the server is root's. */
+    readonly firstUid: number
+  }
   readonly egress: {
     /** Addresses and CIDR blocks that Workers may connect to besides public addresses. */
     readonly allow: readonly string[]
@@ -67,6 +73,8 @@ const flags = {
   'trusted-proxies': { type: 'string' },
   'egress-allow': { type: 'string' },
   'egress-ca': { type: 'string' },
+  isolation: { type: 'string' },
+  'jail-uid': { type: 'string' },
   'log-level': { type: 'string' },
   'sleep-after': { type: 'string' },
   'cpu-limit': { type: 'string' },
@@ -100,6 +108,10 @@ export const serveHelp = `bindery serve [options]
                           10.0.0.0/8,127.0.0.1:5432
   --egress-ca FILE        certificates (PEM) that they      BINDERY_EGRESS_CA        (the usual roots)
                           trust besides the usual roots
+  --isolation MODE        jail, none, or auto: a jail       BINDERY_ISOLATION        auto
+                          where one can be had
+  --jail-uid FIRST        the first of 184 user ids for     BINDERY_JAIL_UID         61000
+                          jailed cells of a server of root's
   --log-level LEVEL       debug, info, warn or error        BINDERY_LOG_LEVEL        info
   --sleep-after TIME      idle Workers have no process      BINDERY_SLEEP_AFTER      15m
   --cpu-limit TIME        CPU time of one request           BINDERY_CPU_LIMIT        30s
@@ -138,6 +150,10 @@ export function readConfig(args: readonly string[], environment: Environment): C
       bound.api ?? address('--api', values.api ?? environment['BINDERY_API'] ?? '127.0.0.1:8788'),
     domain: domain(values.domain ?? environment['BINDERY_DOMAIN'] ?? 'localhost'),
     trustedProxies: list(values['trusted-proxies'] ?? environment['BINDERY_TRUSTED_PROXIES'] ?? ''),
+    isolation: {
+      mode: isolation(values.isolation ?? environment['BINDERY_ISOLATION'] ?? 'auto'),
+      firstUid: userId(values['jail-uid'] ?? environment['BINDERY_JAIL_UID'] ?? '61000'),
+    },
     egress: {
       allow: list(values['egress-allow'] ?? environment['BINDERY_EGRESS_ALLOW'] ?? ''),
       certificates: certificates(values['egress-ca'] ?? environment['BINDERY_EGRESS_CA']),
@@ -241,6 +257,19 @@ function list(text: string): readonly string[] {
     .split(',')
     .map((item) => item.trim())
     .filter((item) => item !== '')
+}
+
+function isolation(text: string): Config['isolation']['mode'] {
+  if (text === 'auto' || text === 'jail' || text === 'none') return text
+  throw new OperatorError(`--isolation must be auto, jail or none, but is "${text}".`)
+}
+
+function userId(text: string): number {
+  const id = Number(text)
+  if (/^\d{1,10}$/.test(text) && id > 0 && id < 2 ** 31) return id
+  throw new OperatorError(
+    `--jail-uid must be the number of a user that is not root, not "${text}".`,
+  )
 }
 
 function certificates(path: string | undefined): readonly string[] {

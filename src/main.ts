@@ -6,13 +6,14 @@ import { bindings } from '#bindings/index.ts'
 import type { Config } from '#config'
 import type { Grant } from '#contract/backend.ts'
 import type { Binding } from '#contract/binding.ts'
+import type { CellHost } from '#contract/cell.ts'
 import { parseEnvironmentFile, printEnvironmentFile } from '#contract/environment-file.ts'
 import { messageOf, OperatorError } from '#contract/errors.ts'
 import type { AccountId, BlobKey, ObjectNamespaceId } from '#contract/ids.ts'
 import type { Address, Listening } from '#contract/listening.ts'
 import type { Ports } from '#contract/ports.ts'
 import type { Blob } from '#contract/ports/blob.ts'
-import type { Log } from '#contract/ports/log.ts'
+import type { Log, LogFields } from '#contract/ports/log.ts'
 import type { ObjectFiles } from '#contract/ports/object-files.ts'
 import type { Sql } from '#contract/ports/sql.ts'
 import { type Control, controlMigrations, createControl } from '#control/control.ts'
@@ -98,8 +99,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       ingress,
       capabilityHeader,
       ...cellTimes,
-      sleepMs: config.sleepMs,
-      limits: config.limits,
+      ...cellSettings(config),
       nextAlarm: (account, namespaces) => nextAlarm(objectFiles, account, namespaces),
       planPreview: (of) => control.planPreview(of),
     }),
@@ -131,7 +131,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
   }
   await writePrivateFile(adminPath(config), printEnvironmentFile(admin))
   api.ready()
-  drivers.log.info('ready', { api: apiUrl, visitors: front.urlOf(config.domain), ...front.ports })
+  logReady(drivers.log, { api: apiUrl, visitors: front.urlOf(config.domain), ...front.ports }, host)
   const running = stack.move()
   return {
     config,
@@ -139,6 +139,15 @@ export async function startServer(config: Config): Promise<RunningServer> {
     visitorUrl: (worker) => front.urlOf(`${worker}.${config.domain}`),
     stop: () => stopServer({ api, control, ingress, running, log: drivers.log }),
   }
+}
+
+function cellSettings({ sleepMs, limits, isolation }: Config) {
+  return { sleepMs, limits, isolation }
+}
+
+function logReady(log: Log, where: LogFields, host: CellHost): void {
+  const { mode: isolation, seccomp, cgroup } = host.isolation
+  log.info('ready', { ...where, isolation, seccomp, cgroup })
 }
 
 /** From the outside in: no more changes, no more visitors, no more cells, no more files. */

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import type { TestServer } from '#test/server.ts'
 import { eventually } from '#test/temporary.ts'
 
-/** The cells of a server: its children that are workerd. */
+/** The cells of a server: its children, or those of its jails, that are workerd. */
 function cellsOf(server: Pick<TestServer, 'pid'>): readonly number[] {
   return readdirSync('/proc')
     .map(Number)
@@ -18,11 +18,23 @@ export async function killCells(server: Pick<TestServer, 'pid'>): Promise<void> 
   for (const pid of pids) process.kill(pid, 'SIGKILL')
 }
 
-function isCell(pid: number, parent: number): boolean {
+function isCell(pid: number, server: number): boolean {
+  let [name, parent] = stateOf(pid)
+  if (name !== 'workerd') return false
+  // A jail is two processes: one outside, and the first inside.
+  for (; parent !== server; [name, parent] = stateOf(parent)) {
+    if (name !== 'workerd' && name !== 'bwrap') return false
+  }
+  return true
+}
+
+/** The name and the parent of a process. */
+function stateOf(pid: number): readonly [name: string, parent: number] {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return stat.includes('(workerd)') && Number(/\) \S (\d+)/.exec(stat)?.[1]) === parent
+    const [, name = '', parent] = /\((.*)\) \S (\d+)/.exec(stat) ?? []
+    return [name, Number(parent)]
   } catch {
-    return false
+    return ['', 0]
   }
 }

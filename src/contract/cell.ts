@@ -129,8 +129,24 @@ export type CellDeath = {
   readonly detail: string
 }
 
+/** What keeps a cell from everything that is not its own. */
+export type Isolation = {
+  /** `jail`: bubblewrap. `none`: a process of the server's user, as any other. */
+  readonly mode: 'jail' | 'none'
+  /** Which network a process sees: none at all, or the machine's. The way out is a proxy in both. */
+  readonly network: 'none' | 'host'
+  /** Whether there is a list of system calls that it may make. */
+  readonly seccomp: boolean
+  /** The control groups that limit it. */
+  readonly cgroup: 'v1' | 'v2' | 'none'
+  /** Why there is no jail. */
+  readonly reason?: string
+}
+
 /** The port through which control makes things run. Implemented by `runtime/`. */
 export interface CellHost extends AsyncDisposable, WakePort {
+  readonly isolation: Isolation
+
   /**
    * Loads a version in a throw-away process, with `env` as planned but back ends that refuse, and
    * says what it exports, how long it took, or why it does not start. `exports` of the plan is

@@ -20,6 +20,7 @@ import { Routes } from './routes.ts'
 import { scriptRoutes } from './scripts-api.ts'
 import { secretRoutes } from './secrets-api.ts'
 import { serviceRoutes } from './services-api.ts'
+import { statusRoutes } from './status-api.ts'
 import { Tokens } from './tokens.ts'
 import { VersionMaker } from './version-maker.ts'
 import { versionRoutes } from './versions-api.ts'
@@ -132,7 +133,7 @@ function apiOf(options: ControlOptions, parts: Parts): AppOptions {
     tokens: parts.tokens,
     identities: identityStore,
     mounts: [...registry.lives].flatMap(({ api }) => api ?? []),
-    routes: [...identityRoutes(ofIdentities), ...zoneRoutes(parts)],
+    routes: [...identityRoutes(ofIdentities), ...zoneRoutes(parts), ...statusRoutes(options.host)],
     accountRoutes: [
       ...accountRoutes(ofIdentities),
       ...emptyAccountRoutes,

@@ -27,6 +27,7 @@ const facts = {
 
 /** A host that finds nothing wrong. */
 const host: CellHost = {
+  isolation: { mode: 'none', network: 'host', seccomp: false, cgroup: 'none' },
   check: async () => ({
     ok: true,
     exports: { hasDefault: true, handlers: ['fetch'], named: [] },

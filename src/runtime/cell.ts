@@ -9,7 +9,8 @@ import { type CellConfig, printConfig, writeConfig } from './config.ts'
 import { cpuLimitMs } from './cpu-limit.ts'
 import { backplaneSocket, openDoors } from './doors.ts'
 import type { CellHostOptions } from './host.ts'
-import { processBytes, subrequests } from './limits.ts'
+import type { Jail } from './jail.ts'
+import { jailBytes, processBytes, subrequests } from './limits.ts'
 import { type AgentCall, type Usage, WorkerdProcess } from './process.ts'
 import {
   assignmentOf,
@@ -38,6 +39,7 @@ export type CellContext = CellHostOptions & {
   readonly watchdog: Watchdog
   /** Has a start wait for its turn: of many cells that are to come back at once, few start. */
   readonly inLine: (account: AccountId, start: () => Promise<void>) => Promise<void>
+  readonly jail: () => Jail | undefined
 }
 
 /** Gives the bytes of a module, which are all in memory. */
@@ -291,6 +293,8 @@ export class Cell {
     const config = this.#config(agentSocket, read)
     log.debug('configuration', { text: printConfig(config) })
     if (this.hasObjects) await mkdir(this.#objectsDirectory, { recursive: true, mode: 0o700 })
+    const { workers, account } = this.#plan
+    const namespaces = workers.flatMap(({ objects }) => objects.map(({ id }) => id))
     const doors = this.#slots.flatMap(({ door }) => (door ? [door.socketPath] : []))
     const started = await WorkerdProcess.start({
       workerdPath: context.workerdPath,
@@ -299,6 +303,13 @@ export class Cell {
       folder: this.#folder,
       sockets: [agentSocket, ...doors],
       runDirectory: context.runDirectory,
+      jail: context.jail(),
+      account,
+      objects: [...new Set(namespaces)].map((id) => join(this.#objectsDirectory, id)),
+      limits: {
+        memoryBytes: jailBytes(workers.length * context.limits.memoryBytes),
+        atLimit: 'pause',
+      },
       startTimeoutMs: context.startTimeoutMs,
       signal: AbortSignal.any([context.closing, this.#stopping.signal]),
       log,

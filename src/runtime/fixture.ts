@@ -95,6 +95,8 @@ export async function startFixture(options: Partial<CellHostOptions> = {}): Prom
     holdMs: 2_000,
     objectsDirectory: `${rooms.folder}/objects`,
     startTimeoutMs: 5_000,
+    // In jails where they can be had: what works there works without one.
+    isolation: { mode: 'auto', firstUid: 61_000 },
     limits: { cpuMs: 30_000, memoryBytes: 128 * 1024 * 1024 },
     nextAlarm: async () => undefined,
     planPreview: async () => undefined,
@@ -194,7 +196,10 @@ export async function pidsOf({ runDirectory }: Pick<Fixture, 'runDirectory'>): P
   const found = await Promise.all(
     (await readdir('/proc')).filter(Number).map(async (pid) => {
       const environ = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '')
-      return environ.includes(`=${runDirectory}\0`) ? [Number(pid)] : []
+      if (!environ.includes(`=${runDirectory}\0`)) return []
+      // What starts a jail, and waits outside for its end, is no cell.
+      const name = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')
+      return name === 'bwrap\n' ? [] : [Number(pid)]
     }),
   )
   return found.flat()

@@ -6,6 +6,7 @@ import type {
   CellPlan,
   CellStatus,
   CheckReport,
+  Isolation,
   Module,
   WorkerPlan,
 } from '#contract/cell.ts'
@@ -26,6 +27,7 @@ import { Cell, type CellContext } from './cell.ts'
 import { measureBaseline, runCheck, type StartCost } from './check.ts'
 import { Gate, SharedGate } from './gate.ts'
 import { Idleness } from './idleness.ts'
+import { type Jail, openJail } from './jail.ts'
 import { shortestIdleMs } from './limits.ts'
 import { sweepOrphans } from './orphans.ts'
 import { Previews } from './previews.ts'
@@ -63,6 +65,7 @@ export type CellHostOptions = {
   /** How long a cell may be idle before it is put to sleep. Absent: cells do not sleep. */
   readonly sleepMs?: number | undefined
   readonly limits: HostLimits
+  readonly isolation: IsolationSettings
   /** When the next alarm of these namespaces is due, in ms since 1970. No process has them open. */
   readonly nextAlarm: (
     account: AccountId,
@@ -70,6 +73,13 @@ export type CellHostOptions = {
   ) => Promise<number | undefined>
   /** What a preview needs to run; `undefined` if there is no such version. */
   readonly planPreview: (of: RoutedWorker) => Promise<CellPlan | undefined>
+}
+
+export type IsolationSettings = {
+  /** `auto`: a jail where one can be had. */
+  readonly mode: 'auto' | 'jail' | 'none'
+  /** The first user id of jailed cells, if the server is root's. */
+  readonly firstUid: number
 }
 
 /** What each Worker may use up that does not ask for something else. */
@@ -144,6 +154,8 @@ class WorkerdHost implements CellHost {
     own: checksOfAccount,
     longestLine,
   })
+  #jail: Jail | undefined
+  #reason = 'it was not asked for'
   #baseline: StartCost = { cpuMs: undefined, wallMs: 0 }
 
   constructor(options: CellHostOptions) {
@@ -156,6 +168,7 @@ class WorkerdHost implements CellHost {
       load: (workers) => this.#modules(workers),
       watchdog: new Watchdog(),
       inLine: (account, start) => this.#restarts.pass(account, start),
+      jail: () => this.#jail,
     }
     this.#previews = new Previews({
       ...options,
@@ -179,12 +192,50 @@ class WorkerdHost implements CellHost {
     })
   }
 
-  /** Starts a process once: to see that workerd runs here, and what a start costs by itself. */
+  get isolation(): Isolation {
+    const none = { mode: 'none', network: 'host', seccomp: false, cgroup: 'none' } as const
+    return this.#jail?.isolation ?? { ...none, reason: this.#reason }
+  }
+
+  /**
+   * Starts a process once: to see that workerd runs here, whether it does in a jail, and what a start
+   * costs by itself.
+   */
   async warm(): Promise<void> {
+    await this.#openJail()
+    if (!this.#jail) this.#baseline = await this.#firstStart()
+  }
+
+  async #openJail(): Promise<void> {
+    const { isolation, log, workerdPath, runDirectory } = this.#options
+    if (isolation.mode === 'none') return
+    const { firstUid } = isolation
+    const opened = openJail({ workerdPath, runDirectory, firstUid })
+    let reason = 'reason' in opened ? opened.reason : ''
+    if (!('reason' in opened)) {
+      this.#jail = opened
+      try {
+        this.#baseline = await this.#firstStart()
+        return
+      } catch (error) {
+        this.#jail = undefined
+        opened[Symbol.dispose]()
+        reason = messageOf(error)
+      }
+    }
+    if (isolation.mode === 'jail') {
+      throw new OperatorError(`Cells can't be jailed here (--isolation=jail): ${reason}.`)
+    }
+    this.#reason = reason
+    log.warn('cells are not jailed: run only code that you trust', { reason })
+  }
+
+  async #firstStart(): Promise<StartCost> {
     try {
-      this.#baseline = await measureBaseline(this.#context)
+      return await measureBaseline(this.#context)
     } catch (error) {
-      throw new OperatorError(`workerd does not start: ${messageOf(error)}`, { cause: error })
+      const reason = messageOf(error) || 'it was killed'
+      throw new OperatorError(`workerd does not start: ${reason}`, { cause: error })
     }
   }
 
@@ -244,6 +295,7 @@ class WorkerdHost implements CellHost {
     const cells = [...this.#accounts.values()].flat()
     this.#accounts.clear()
     await Promise.all([this.#retirement.close(), ...cells.map((cell) => cell.stop(closeGraceMs))])
+    this.#jail?.[Symbol.dispose]()
   }
 
   async #check(worker: WorkerPlan): Promise<CheckReport> {

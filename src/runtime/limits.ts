@@ -13,6 +13,14 @@ export const workerBytes = 128 * 1024 * 1024
  */
 export const processBytes = 64 * 1024 * 1024
 
+/**
+ * What the kernel lets a process have that holds so many bytes of Workers: more than the watchdog does,
+ * which is to see it first and to say why, for the megabytes that come in between two of its looks.
+ */
+export function jailBytes(workersBytes: number): number {
+  return processBytes + 1.5 * workersBytes
+}
+
 /** A cell has recovered that has run so long, or answered so much: its next death is the first again. */
 export const healthyMs = 10_000
 export const healthyAnswers = 3

@@ -62,31 +62,36 @@ suite('orphans', () => {
     server.close()
   })
 
-  test('a cell does not outlive a server that was killed, and the next start finds a clean place', async () => {
-    await using folder = await temporaryFolder()
-    const runDirectory = join(folder.path, 'run')
-    const script = `
+  for (const mode of ['none', 'auto'] as const) {
+    test(`a cell does not outlive a server that was killed, and the next start finds a clean place: isolation ${mode}`, async () => {
+      await using folder = await temporaryFolder()
+      const runDirectory = join(folder.path, 'run')
+      const script = `
       import { startFixture } from ${JSON.stringify(new URL('./fixture.ts', import.meta.url).href)}
-      const fixture = await startFixture({ runDirectory: ${JSON.stringify(runDirectory)} })
+      const fixture = await startFixture({
+        runDirectory: ${JSON.stringify(runDirectory)},
+        isolation: { mode: '${mode}', firstUid: 61_000 },
+      })
       await fixture.apply([await fixture.ready('a', { code: 'export default { fetch: () => new Response() }' })])
       console.log('up')
       setInterval(() => {}, 1000)`
-    const server = spawn(process.execPath, ['--input-type=module', '-e', script], {
-      stdio: ['ignore', 'pipe', 'inherit'],
+      const server = spawn(process.execPath, ['--input-type=module', '-e', script], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      const exited = once(server, 'exit')
+      await once(createInterface({ input: server.stdout }), 'line')
+      const cells = await marked(runDirectory)
+      assert.ok(cells.length >= 1)
+      server.kill('SIGKILL')
+      await exited
+      const isTied = existsSync('/usr/bin/setpriv') || existsSync('/bin/setpriv')
+      if (isTied) await eventually(async () => (await marked(runDirectory)).length === 0)
+      assert.equal((await readdir(runDirectory, { recursive: true })).length, 5)
+      await sweepOrphans(runDirectory, silent)
+      assert.deepEqual(await marked(runDirectory), [])
+      assert.deepEqual(await readdir(runDirectory), [])
     })
-    const exited = once(server, 'exit')
-    await once(createInterface({ input: server.stdout }), 'line')
-    const cells = await marked(runDirectory)
-    assert.equal(cells.length, 1)
-    server.kill('SIGKILL')
-    await exited
-    const isTied = existsSync('/usr/bin/setpriv') || existsSync('/bin/setpriv')
-    if (isTied) await eventually(async () => (await marked(runDirectory)).length === 0)
-    assert.equal((await readdir(runDirectory, { recursive: true })).length, 5)
-    await sweepOrphans(runDirectory, silent)
-    assert.deepEqual(await marked(runDirectory), [])
-    assert.deepEqual(await readdir(runDirectory), [])
-  })
+  }
 })
 
 async function marked(runDirectory: string): Promise<string[]> {

@@ -2,9 +2,13 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { open, rmdir, unlink } from 'node:fs/promises'
 import { request } from 'node:http'
+import { constants } from 'node:os'
 import { z } from 'zod'
 import { OperatorError } from '#contract/errors.ts'
+import type { AccountId } from '#contract/ids.ts'
 import type { Log } from '#contract/ports/log.ts'
+import type { CellLimits } from './cgroups.ts'
+import { type Jail, sendSignal, type Spawned } from './jail.ts'
 import { logLines } from './lines.ts'
 import { ownerMark } from './orphans.ts'
 
@@ -19,6 +23,13 @@ export type ProcessOptions = {
   /** All unix sockets that it makes, the agent's among them: stale files of theirs are removed. */
   readonly sockets: readonly string[]
   readonly runDirectory: string
+  /** Absent: it is a process of this user's, as any other. */
+  readonly jail: Jail | undefined
+  readonly account: AccountId | undefined
+  /** Folders of Durable Objects that it may use. Made if they are missing. */
+  readonly objects: readonly string[]
+  /** What the kernel holds it to, where it can. */
+  readonly limits: CellLimits
   /** How long it may take until the agent answers. */
   readonly startTimeoutMs: number
   /** Gives up a start that is under way. */
@@ -67,15 +78,17 @@ const keptErrorLength = 64 * 1024
 
 /** A running workerd. Whoever starts it stops it. */
 export class WorkerdProcess {
-  readonly #child: ChildProcess
+  readonly #spawned: Spawned
+  #pid = 0
   readonly #options: ProcessOptions
   /** Resolves when the process is gone and its sockets are removed: with how it went. */
   readonly exited: Promise<string>
   readonly #gone = new AbortController()
   #isGone = false
 
-  private constructor(child: ChildProcess, options: ProcessOptions) {
-    this.#child = child
+  private constructor(spawned: Spawned, options: ProcessOptions) {
+    const { child, cleanUp } = spawned
+    this.#spawned = spawned
     this.#options = options
     const { promise, resolve } = Promise.withResolvers<string>()
     this.exited = promise
@@ -84,15 +97,17 @@ export class WorkerdProcess {
       this.#gone.abort()
       void removeAll(options.sockets)
         .then(() => rmdir(options.folder).catch(() => undefined))
-        .then(() => resolve(signal ?? `code ${code}`))
+        .then(() => cleanUp())
+        .then(() => resolve(signal ?? endOf(code)))
     })
   }
 
   /** Starts one and waits until its agent answers. Throws `StartError`. */
   static async start(options: ProcessOptions): Promise<WorkerdProcess> {
     const deadline = AbortSignal.timeout(options.startTimeoutMs)
-    const child = await launch(options)
-    const started = new WorkerdProcess(child, options)
+    const spawned = await launch(options)
+    const { child } = spawned
+    const started = new WorkerdProcess(spawned, options)
     const errors = tailOf(child)
     if (child.stdout) logLines(child.stdout, options.log)
     if (child.stderr) logLines(child.stderr, options.log)
@@ -115,7 +130,8 @@ export class WorkerdProcess {
   }
 
   get pid(): number {
-    return this.#child.pid ?? 0
+    if (this.#pid === 0 && !this.#isGone) this.#pid = this.#spawned.pid()
+    return this.#pid
   }
 
   /** What it has used; `undefined` once it is gone, and where the system has no /proc. */
@@ -147,14 +163,14 @@ export class WorkerdProcess {
   /** SIGTERM, and SIGKILL if it is still there after `graceMs`: an open WebSocket keeps it. */
   async stop(graceMs: number): Promise<void> {
     if (graceMs <= 0) this.kill()
-    else this.#child.kill('SIGTERM')
+    else if (!this.#isGone) sendSignal(this.pid, 'SIGTERM')
     const force = setTimeout(() => this.kill(), graceMs)
     await this.exited
     clearTimeout(force)
   }
 
   kill(): void {
-    this.#child.kill('SIGKILL')
+    if (!this.#isGone) this.#spawned.kill()
   }
 
   #post(calls: readonly AgentCall[], deadline: AbortSignal): Promise<string> {
@@ -194,34 +210,51 @@ export class WorkerdProcess {
  * readable to this process and its child, and gone with them. A pipe would not do: Node's are
  * sockets, which workerd can't open again through /proc.
  */
-async function launch(options: ProcessOptions): Promise<ChildProcess> {
-  // What starts it for us would say so as if it were the Worker's fault.
-  if (!existsSync(options.workerdPath)) {
-    throw new OperatorError(`workerd is missing at ${options.workerdPath}: install it again.`)
-  }
-  const directory = existsSync('/dev/shm') ? '/dev/shm' : options.runDirectory
+async function launch(options: ProcessOptions): Promise<Spawned> {
+  const { workerdPath, runDirectory, jail } = options
+  const directory = existsSync('/dev/shm') ? '/dev/shm' : runDirectory
   const path = `${directory}/bindery-${process.pid}-${performance.now()}`
   await removeAll(options.sockets)
   await using file = await open(path, 'wx+', 0o600)
   await unlink(path)
   await file.writeFile(options.config)
-  const [command, ...args] = [...dieWithParent, options.workerdPath, 'serve', '/proc/self/fd/3']
-  if (command === undefined) throw new Error('unreachable: there is always a command')
-  const child = spawn(command, args, {
-    stdio: ['ignore', 'pipe', 'pipe', file.fd],
-    // Nothing of the server's environment is the cell's business.
-    env: { PATH: '/usr/bin:/bin', TZ: 'UTC', ...ownerMark(options.runDirectory) },
-  })
-  await new Promise<void>((resolve, reject) => {
-    child.once('spawn', resolve).once('error', (error) => {
-      reject(
-        new OperatorError(`${options.workerdPath} can't be run: ${error.message}`, {
-          cause: error,
-        }),
-      )
-    })
-  })
-  return child
+  // Nothing of the server's environment is the cell's business.
+  const environment = { PATH: '/usr/bin:/bin', TZ: 'UTC', ...ownerMark(runDirectory) }
+  const serve = ['serve', '/proc/self/fd/3']
+  const spawned = jail
+    ? await jail.spawn({
+        ...options,
+        environment,
+        configuration: file,
+        program: ['/workerd', ...serve],
+      })
+    : spawnPlain([...dieWithParent, workerdPath, ...serve], environment, file.fd)
+  const { child } = spawned
+  if (child.pid === undefined) {
+    const error = await new Promise<Error>((resolve) => void child.once('error', resolve))
+    throw new OperatorError(`${child.spawnfile} can't be run: ${error.message}`, { cause: error })
+  }
+  return spawned
+}
+
+function spawnPlain(
+  [command = '', ...args]: readonly string[],
+  env: Readonly<Record<string, string>>,
+  configuration: number,
+): Spawned {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe', configuration], env })
+  return {
+    child,
+    pid: () => child.pid ?? 0,
+    kill: () => void child.kill('SIGKILL'),
+    cleanUp: async () => {},
+  }
+}
+
+/** bubblewrap, like a shell, adds 128 to the signal that ended what it ran. */
+function endOf(code: number | null): string {
+  const name = Object.entries(constants.signals).find(([, number]) => code === 128 + number)?.[0]
+  return name ?? `code ${code}`
 }
 
 /**

@@ -47,7 +47,7 @@ suite('secrets of a running cell', () => {
       )
       if (environ.includes(`=${fixture.runDirectory}\0`)) cells += 1
     }
-    assert.equal(cells, 1, 'the cell was among them')
+    assert.ok(cells >= 1, 'the cell was among them')
     for (const folder of [fixture.runDirectory, '/dev/shm']) {
       for await (const entry of glob('**', { cwd: folder, withFileTypes: true })) {
         if (!entry.isFile()) continue

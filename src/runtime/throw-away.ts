@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import type { Module, WorkerPlan } from '#contract/cell.ts'
 import type { CellContext } from './cell.ts'
 import { writeConfig } from './config.ts'
+import { jailBytes } from './limits.ts'
 import { WorkerdProcess } from './process.ts'
 import { cellFolder, newHiddenName, type Slot, socketPath } from './slots.ts'
 import { sources } from './sources.ts'
@@ -43,6 +44,10 @@ export async function launchThrowAway(
     folder,
     sockets: [agentSocket],
     runDirectory: context.runDirectory,
+    jail: context.jail(),
+    account: checked?.worker.account,
+    objects: [],
+    limits: { memoryBytes: jailBytes(context.limits.memoryBytes), atLimit: 'kill' },
     startTimeoutMs: context.startTimeoutMs,
     signal: context.closing,
     log: context.log.child({ check: checked?.worker.worker }),
