@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { CellDeath, CellPlan, CellStatus, Module, WorkerPlan } from '#contract/cell.ts'
 import { messageOf } from '#contract/errors.ts'
@@ -6,11 +5,12 @@ import type { AccountId, WorkerName } from '#contract/ids.ts'
 import type { ExceededLimit, Target } from '#contract/snapshot.ts'
 import { BackOff, type Use } from './back-off.ts'
 import { type CellConfig, printConfig, writeConfig } from './config.ts'
+import { confinesOf } from './confines.ts'
 import { cpuLimitMs } from './cpu-limit.ts'
 import { backplaneSocket, openDoors } from './doors.ts'
 import type { CellHostOptions } from './host.ts'
 import type { Jail } from './jail.ts'
-import { jailBytes, processBytes, subrequests } from './limits.ts'
+import { processBytes, subrequests } from './limits.ts'
 import { type AgentCall, type Usage, WorkerdProcess } from './process.ts'
 import {
   assignmentOf,
@@ -23,7 +23,7 @@ import {
   type Slot,
   socketPath,
 } from './slots.ts'
-import { sources } from './sources.ts'
+import { configSources } from './sources.ts'
 import { sharesOf, splitService } from './splits.ts'
 import { startMessage } from './start-message.ts'
 import { Subrequests } from './subrequests.ts'
@@ -283,18 +283,12 @@ export class Cell {
     const log = context.log.child({ cell: this.#id, account: this.#plan.account })
     const agentSocket = socketPath(this.#folder, 'a')
     const read = await context.load(this.#plan.workers)
-    this.#doors ??= await openDoors(context, {
-      id: this.#id,
-      folder: this.#folder,
-      slots: this.#slots,
-      take: () => this.#subrequests?.take() ?? true,
-    })
+    const take = (): boolean => this.#subrequests?.take() ?? true
+    const place = { id: this.#id, folder: this.#folder, slots: this.#slots, take }
+    this.#doors ??= await openDoors(context, place)
     context.backplane.grant(this.#id, grantsOf(this.#id, this.#slots))
     const config = this.#config(agentSocket, read)
     log.debug('configuration', { text: printConfig(config) })
-    if (this.hasObjects) await mkdir(this.#objectsDirectory, { recursive: true, mode: 0o700 })
-    const { workers, account } = this.#plan
-    const namespaces = workers.flatMap(({ objects }) => objects.map(({ id }) => id))
     const doors = this.#slots.flatMap(({ door }) => (door ? [door.socketPath] : []))
     const started = await WorkerdProcess.start({
       workerdPath: context.workerdPath,
@@ -303,13 +297,7 @@ export class Cell {
       folder: this.#folder,
       sockets: [agentSocket, ...doors],
       runDirectory: context.runDirectory,
-      jail: context.jail(),
-      account,
-      objects: [...new Set(namespaces)].map((id) => join(this.#objectsDirectory, id)),
-      limits: {
-        memoryBytes: jailBytes(workers.length * context.limits.memoryBytes),
-        atLimit: 'pause',
-      },
+      ...confinesOf(context, this.#plan, this.#objectsDirectory),
       startTimeoutMs: context.startTimeoutMs,
       signal: AbortSignal.any([context.closing, this.#stopping.signal]),
       log,
@@ -477,10 +465,7 @@ export class Cell {
       hiddenName: newHiddenName(this.#context),
       objectsDirectory: this.#objectsDirectory,
       isCheck: false,
-      agentSource: sources.agent,
-      hiddenSource: sources.hidden,
-      splitSource: sources.split,
-      socketsSource: sources.sockets,
+      ...configSources,
       capabilityHeader: this.#context.capabilityHeader,
       read,
     }

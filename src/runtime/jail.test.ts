@@ -83,6 +83,7 @@ suite('a jail', { skip: missing() }, () => {
     const own = join(folder.path, 'run', runs.toString(16).padStart(12, '0'))
     const objects = join(folder.path, 'objects', String(runs))
     await mkdir(own, { recursive: true })
+    await mkdir(objects)
     await copyFile(evil, join(own, 'evil'))
     await using configuration = await open('/dev/null')
     const spawned = await jail.spawn({

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, readFileSync, realpathSync } from 'node:fs'
-import { chown, lchown, mkdir, readdir } from 'node:fs/promises'
+import { chown, lchown, readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import type { Isolation } from '#contract/cell.ts'
@@ -16,7 +16,7 @@ export type JailOptions = {
   readonly account: AccountId | undefined
   /** The folder of its sockets. */
   readonly folder: string
-  /** Folders of Durable Objects that nobody else has open. Made if they are missing. */
+  /** Folders of Durable Objects that nobody else has open. */
   readonly objects: readonly string[]
   readonly limits: CellLimits
   readonly environment: Readonly<Record<string, string>>
@@ -98,7 +98,6 @@ class Bubblewrap implements Jail {
   async spawn(options: JailOptions): Promise<Spawned> {
     const { bwrap, setpriv, cgroups } = this.#tools
     const uid = setpriv === undefined ? undefined : this.#uidOf(options.account)
-    for (const path of options.objects) await mkdir(path, { recursive: true, mode: 0o700 })
     if (uid !== undefined) {
       await options.configuration.chown(uid, uid)
       await Promise.all([...options.objects, options.folder].map((path) => giveAll(path, uid)))

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { open, rmdir, unlink } from 'node:fs/promises'
+import { mkdir, open, rmdir, unlink } from 'node:fs/promises'
 import { request } from 'node:http'
 import { constants } from 'node:os'
 import { z } from 'zod'
@@ -215,6 +215,7 @@ async function launch(options: ProcessOptions): Promise<Spawned> {
   const directory = existsSync('/dev/shm') ? '/dev/shm' : runDirectory
   const path = `${directory}/bindery-${process.pid}-${performance.now()}`
   await removeAll(options.sockets)
+  for (const folder of options.objects) await mkdir(folder, { recursive: true, mode: 0o700 })
   await using file = await open(path, 'wx+', 0o600)
   await unlink(path)
   await file.writeFile(options.config)

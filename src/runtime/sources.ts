@@ -2,11 +2,19 @@ import { readFileSync } from 'node:fs'
 import { stripTypeScriptTypes } from 'node:module'
 
 /** JavaScript of ours that runs inside workerd, made of TypeScript as Node itself reads it. */
-export const sources = {
+const sources = {
   agent: load(new URL('./agent.worker.ts', import.meta.url)),
   hidden: load(new URL('./hidden.worker.ts', import.meta.url)),
   split: load(new URL('./split.worker.ts', import.meta.url)),
   sockets: load(new URL('./sockets.worker.ts', import.meta.url)),
+} as const
+
+/** The same, as a configuration takes it. */
+export const configSources = {
+  agentSource: sources.agent,
+  hiddenSource: sources.hidden,
+  splitSource: sources.split,
+  socketsSource: sources.sockets,
 } as const
 
 function load(url: URL): string {

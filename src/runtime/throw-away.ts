@@ -5,7 +5,7 @@ import { writeConfig } from './config.ts'
 import { jailBytes } from './limits.ts'
 import { WorkerdProcess } from './process.ts'
 import { cellFolder, newHiddenName, type Slot, socketPath } from './slots.ts'
-import { sources } from './sources.ts'
+import { configSources } from './sources.ts'
 
 /** The place of a Worker in a throw-away process. */
 export function checkedSlot(worker: WorkerPlan): Slot {
@@ -33,10 +33,7 @@ export async function launchThrowAway(
       hiddenName: newHiddenName(context),
       objectsDirectory: '',
       isCheck: true,
-      agentSource: sources.agent,
-      hiddenSource: sources.hidden,
-      splitSource: sources.split,
-      socketsSource: sources.sockets,
+      ...configSources,
       capabilityHeader: context.capabilityHeader,
       read: checked?.read ?? (() => new Uint8Array()),
     }),
