@@ -22,11 +22,12 @@ export function ownerMark(runDirectory: string): Readonly<Record<string, string>
  * Called once, before anything is started there. On systems without /proc only sockets are removed.
  */
 export async function sweepOrphans(runDirectory: string, log: Log): Promise<void> {
-  for (const pid of await processes()) {
-    if (!(await isOurs(pid, runDirectory))) continue
-    log.warn('killing a cell that outlived its server', { pid })
-    await kill(pid, runDirectory)
-  }
+  const ours: number[] = []
+  for (const pid of await processes()) if (await isOurs(pid, runDirectory)) ours.push(pid)
+  if (ours.length > 0)
+    log.warn('killing cells that outlived their server', { pids: ours.join(' ') })
+  // All at once: of hundreds, each takes its time to end on a machine that is busy.
+  await Promise.all(ours.map((pid) => kill(pid, runDirectory)))
   for (const name of await readdir(runDirectory)) {
     if (folderName.test(name)) await rm(join(runDirectory, name), { recursive: true, force: true })
   }

@@ -131,6 +131,44 @@ suite('a Worker that exceeds a limit', () => {
     assert.equal(fixture.host.status(account)[0]?.deaths, 1)
   })
 
+  test('many at once do not hide each other, though none has a core of its own', async () => {
+    await using fixture = await startFixture({ limits })
+    const names = Array.from({ length: 8 }, (_, index) => `spinner-${index}`)
+    const plans = await Promise.all(names.map((name) => fixture.ready(name, bombs)))
+    await fixture.apply(...plans.map((plan) => [plan]))
+    const visits = names.map((name) => fixture.visit(name, '/spin', { method: 'POST' }))
+    assert.deepEqual(
+      (await Promise.all(visits)).map(({ status }) => status),
+      names.map(() => 503),
+    )
+  })
+
+  test('is none if many requests at once take a little each', async () => {
+    await using fixture = await startFixture({ limits })
+    const crowd = await fixture.ready('crowd', {
+      limits: { cpuMs: 20 },
+      code: `
+        const spin = () => { for (let i = 0, x = 0; i < 3_000_000; i++) x += i % 7 }
+        export default {
+          async fetch() {
+            spin()
+            await scheduler.wait(1)
+            spin()
+            return new Response('fine')
+          },
+        }`,
+    })
+    await fixture.apply([crowd])
+    for (let round = 0; round < 3; round++) {
+      const visits = Array.from({ length: 64 }, () =>
+        fixture.visit('crowd', '/', { method: 'POST' }),
+      )
+      const bodies = new Set((await Promise.all(visits)).map(({ body }) => body))
+      assert.deepEqual(bodies, new Set(['fine']))
+    }
+    assert.equal(fixture.host.status(account)[0]?.deaths, 0)
+  })
+
   test('one that does it again and again is waited for no longer than a second', async () => {
     await using fixture = await startWith()
     for (let round = 0; round < 3; round += 1) {
