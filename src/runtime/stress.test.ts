@@ -34,18 +34,28 @@ const plainCode = (code: number): string => `
     },
   }`
 
-// An object says at each count which instance it is.
+// An object says at each count which instance it is, and signs its storage all the time: one that
+// finds the name of another there is not alone.
 const objectCode = (code: number): string => `
   import { DurableObject } from 'cloudflare:workers'
   const code = ${code}
   export class Counter extends DurableObject {
     id = crypto.randomUUID()
+    constructor(ctx, env) {
+      super(ctx, env)
+      const { kv } = ctx.storage
+      kv.put('owner', this.id)
+      setInterval(() => {
+        if (kv.get('owner') !== this.id) kv.put('strangers', (kv.get('strangers') ?? 0) + 1)
+        kv.put('owner', this.id)
+      }, 5)
+    }
     async count() {
       const { kv } = this.ctx.storage
       const value = (kv.get('value') ?? 0) + 1
       kv.put('value', value)
       await this.ctx.storage.sync()
-      return { value, id: this.id, code }
+      return { value, id: this.id, code, strangers: kv.get('strangers') ?? 0 }
     }
   }
   export default {
@@ -74,7 +84,13 @@ type Visit = {
   readonly count: number
   readonly code: State['code']
 }
-type Count = { readonly value: number; readonly id: string; readonly code: number }
+type Count = {
+  readonly value: number
+  readonly id: string
+  readonly code: number
+  /** How often an instance has found another one beside it. */
+  readonly strangers: number
+}
 
 class Stress {
   readonly #fixture: Fixture
@@ -242,10 +258,12 @@ class Stress {
     return Number(code) < least ? 'code of before' : undefined
   }
 
-  #wrongCount(visit: Visit, { value, id, code }: Count): string | undefined {
-    this.counts.push({ value, id, code })
+  #wrongCount(visit: Visit, count: Count): string | undefined {
+    const { value, code, strangers } = count
+    this.counts.push(count)
     this.#highest = Math.max(this.#highest, value)
     if (code >= 1_000) return 'code that was not deployed'
+    if (strangers > 0) return 'two instances at once'
     return value <= visit.count ? 'a count of before' : undefined
   }
 
