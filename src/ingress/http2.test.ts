@@ -120,6 +120,8 @@ suite('HTTP/2', () => {
     ['two in one', { ':authority': 'w.test,other.test' }, 400],
     ['an absolute URL', { ':path': 'http://other.test/' }, 400],
     ['a star', { ':path': '*', ':method': 'OPTIONS' }, 400],
+    ['letters that no URL has', { ':path': '/é' }, 400],
+    ['characters that no byte has', { ':path': '/€' }, 400],
     ['a space in the path', { ':path': '/a HTTP/1.1' }, 400],
     ['a line in the path', { ':path': '/a\r\nHost: evil' }, 400],
     ['a method that is two', { ':method': 'GET / HTTP/1.1' }, 400],
