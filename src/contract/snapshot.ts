@@ -140,7 +140,8 @@ export interface IngressPort {
   drain(targetIds: readonly string[], deadlineMs: number): Promise<void>
   /** How long nothing has been in flight to any of these targets, in ms; 0 while something is. */
   idleMs(targetIds: readonly string[]): number
-  traffic(targetIds: readonly string[]): Traffic
+  /** `undefined` once one of them is out of the live table: what it still has is not counted. */
+  traffic(targetIds: readonly string[]): Traffic | undefined
   /**
    * How many requests these targets have answered since each was published: it grows while a process
    * gets on with its work.

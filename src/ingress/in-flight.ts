@@ -72,12 +72,14 @@ export class InFlight {
     known.answered += 1
   }
 
-  traffic(targetIds: readonly string[]): Traffic {
+  /** `undefined` if one of these targets is not watched any more. */
+  traffic(targetIds: readonly string[]): Traffic | undefined {
     const sum = { begun: 0, ended: 0, sockets: 0 }
     for (const id of targetIds) {
       const known = this.#known.get(id)
-      sum.begun += known?.begun ?? 0
-      sum.ended += known?.ended ?? 0
+      if (!known) return undefined
+      sum.begun += known.begun
+      sum.ended += known.ended
       for (const { isSocket } of this.#targets.get(id)?.cuts ?? []) sum.sockets += isSocket ? 1 : 0
     }
     return sum

@@ -122,7 +122,7 @@ class IngressServer implements Ingress {
     return this.#inFlight.idleMs(targetIds)
   }
 
-  traffic(targetIds: readonly string[]): Traffic {
+  traffic(targetIds: readonly string[]): Traffic | undefined {
     return this.#inFlight.traffic(targetIds)
   }
 

@@ -25,9 +25,29 @@ export type JailOptions = {
   readonly program: readonly string[]
 }
 
+export type Ended = {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  /** Why it could not be started at all. */
+  readonly error?: Error
+}
+
+/** Resolves when a process that has just been spawned is gone, or could not be started. */
+export function endOf(child: ChildProcess): Promise<Ended> {
+  return new Promise((resolve) => {
+    child.once('close', (code, signal) => resolve({ code, signal }))
+    // Where there never was a process, nothing closes.
+    child.once('error', (error) => {
+      if (child.pid === undefined) resolve({ code: null, signal: null, error })
+    })
+  })
+}
+
 /** A process that runs, jailed or not. */
 export type Spawned = {
   readonly child: ChildProcess
+  /** How it ended. Listened for from the beginning: it may be gone before anybody looks at it. */
+  readonly ended: Promise<Ended>
   /** Of the process itself, whatever was started around it; 0 for as long as it is not there. */
   readonly pid: () => number
   /** SIGKILL, to it and all that is around it. */
@@ -108,16 +128,18 @@ class Bubblewrap implements Jail {
       stdio: ['ignore', 'pipe', 'pipe', options.configuration.fd, 'pipe', 'pipe', 'pipe'],
       env: options.environment,
     })
+    const ended = endOf(child)
     const { information, gate, filter } = pipesOf(child)
     filter?.end(this.#filter)
-    const init = information ? await childPid(information, child) : 0
+    const init = information ? await childPid(information, ended) : 0
     if (init > 0) await group?.add(init).catch(() => undefined)
     gate?.end('.')
     return {
       child,
+      ended,
       pid: () => onlyChildOf(init),
       // The first process of a namespace takes all others with it.
-      kill: () => sendSignal(init, 'SIGKILL'),
+      kill: () => (init > 0 ? sendSignal(init, 'SIGKILL') : void child.kill('SIGKILL')),
       cleanUp: async () => group?.remove(),
     }
   }
@@ -271,7 +293,7 @@ export function sendSignal(pid: number, name: 'SIGTERM' | 'SIGKILL'): void {
 }
 
 /** What bubblewrap says of the process that it makes; 0 if it ends before that. */
-function childPid(information: Readable, child: ChildProcess): Promise<number> {
+function childPid(information: Readable, ended: Promise<Ended>): Promise<number> {
   return new Promise((resolve) => {
     let text = ''
     information.setEncoding('utf8').on('data', (data: string) => {
@@ -280,6 +302,6 @@ function childPid(information: Readable, child: ChildProcess): Promise<number> {
       if (pid !== undefined) resolve(Number(pid))
     })
     information.once('close', () => resolve(0))
-    child.once('error', () => resolve(0)).once('exit', () => resolve(0))
+    void ended.then(() => resolve(0))
   })
 }

@@ -8,7 +8,7 @@ import { OperatorError } from '#contract/errors.ts'
 import type { AccountId } from '#contract/ids.ts'
 import type { Log } from '#contract/ports/log.ts'
 import type { CellLimits } from './cgroups.ts'
-import { type Jail, sendSignal, type Spawned } from './jail.ts'
+import { type Ended, endOf, type Jail, sendSignal, type Spawned } from './jail.ts'
 import { logLines } from './lines.ts'
 import { ownerMark } from './orphans.ts'
 
@@ -87,18 +87,16 @@ export class WorkerdProcess {
   #isGone = false
 
   private constructor(spawned: Spawned, options: ProcessOptions) {
-    const { child, cleanUp } = spawned
+    const { ended, cleanUp } = spawned
     this.#spawned = spawned
     this.#options = options
-    const { promise, resolve } = Promise.withResolvers<string>()
-    this.exited = promise
-    child.once('close', (code, signal) => {
+    this.exited = ended.then(async (how) => {
       this.#isGone = true
       this.#gone.abort()
-      void removeAll(options.sockets)
-        .then(() => rmdir(options.folder).catch(() => undefined))
-        .then(() => cleanUp())
-        .then(() => resolve(signal ?? endOf(code)))
+      await removeAll(options.sockets)
+      await rmdir(options.folder).catch(() => undefined)
+      await cleanUp()
+      return wordFor(how)
     })
   }
 
@@ -212,6 +210,10 @@ export class WorkerdProcess {
  */
 async function launch(options: ProcessOptions): Promise<Spawned> {
   const { workerdPath, runDirectory, jail } = options
+  // What starts it for us would say so as if it were the Worker's fault.
+  if (!existsSync(workerdPath)) {
+    throw new OperatorError(`workerd is missing at ${workerdPath}: install it again.`)
+  }
   const directory = existsSync('/dev/shm') ? '/dev/shm' : runDirectory
   const path = `${directory}/bindery-${process.pid}-${performance.now()}`
   await removeAll(options.sockets)
@@ -230,10 +232,10 @@ async function launch(options: ProcessOptions): Promise<Spawned> {
         program: ['/workerd', ...serve],
       })
     : spawnPlain([...dieWithParent, workerdPath, ...serve], environment, file.fd)
-  const { child } = spawned
+  const { child, ended } = spawned
   if (child.pid === undefined) {
-    const error = await new Promise<Error>((resolve) => void child.once('error', resolve))
-    throw new OperatorError(`${child.spawnfile} can't be run: ${error.message}`, { cause: error })
+    const { error } = await ended
+    throw new OperatorError(`${child.spawnfile} can't be run: ${error?.message}`, { cause: error })
   }
   return spawned
 }
@@ -246,6 +248,7 @@ function spawnPlain(
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe', configuration], env })
   return {
     child,
+    ended: endOf(child),
     pid: () => child.pid ?? 0,
     kill: () => void child.kill('SIGKILL'),
     cleanUp: async () => {},
@@ -253,7 +256,8 @@ function spawnPlain(
 }
 
 /** bubblewrap, like a shell, adds 128 to the signal that ended what it ran. */
-function endOf(code: number | null): string {
+function wordFor({ code, signal }: Ended): string {
+  if (signal !== null) return signal
   const name = Object.entries(constants.signals).find(([, number]) => code === 128 + number)?.[0]
   return name ?? `code ${code}`
 }

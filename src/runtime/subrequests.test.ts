@@ -4,8 +4,12 @@ import { array, assert as check, constantFrom, nat, property, record } from 'fas
 import { Subrequests } from './subrequests.ts'
 
 function account(perRequest: number) {
-  const state = { begun: 0, ended: 0, sockets: 0, now: 0 }
-  const counted = new Subrequests({ perRequest, traffic: () => state, now: () => state.now })
+  const state = { begun: 0, ended: 0, sockets: 0, now: 0, isLeaving: false }
+  const counted = new Subrequests({
+    perRequest,
+    traffic: () => (state.isLeaving ? undefined : state),
+    now: () => state.now,
+  })
   const taken = (): number => {
     let count = 0
     while (count < 1_000 && counted.take()) count += 1
@@ -45,6 +49,14 @@ suite('subrequests', () => {
   test('with WebSockets open it is not counted', () => {
     const { state, taken } = account(10)
     Object.assign(state, { begun: 1, sockets: 1 })
+    assert.equal(taken(), 1_000)
+  })
+
+  test('nor in a process that is on its way out', () => {
+    const { state, taken } = account(10)
+    Object.assign(state, { begun: 1 })
+    assert.equal(taken(), 10)
+    state.isLeaving = true
     assert.equal(taken(), 1_000)
   })
 

@@ -3,7 +3,8 @@ import type { Traffic } from '#contract/snapshot.ts'
 export type SubrequestsOptions = {
   /** How many requests one request of a visitor may make in turn, over all Workers of the cell. */
   readonly perRequest: number
-  readonly traffic: () => Traffic
+  /** `undefined`: it is not known any more, for a process that is on its way out. */
+  readonly traffic: () => Traffic | undefined
   /** Milliseconds of a clock that only goes forward. */
   readonly now: () => number
 }
@@ -31,9 +32,10 @@ export class Subrequests {
   /** Takes one; `false` if there is none left. */
   take(): boolean {
     const { perRequest, traffic } = this.#options
-    const { begun, ended, sockets } = traffic()
+    const now = traffic()
     // Each message of a WebSocket may spend as much again, and messages are not counted.
-    if (sockets > 0) return true
+    if (!now || now.sockets > 0) return true
+    const { begun, ended } = now
     this.#left += (begun - this.#begun) * perRequest
     this.#begun = begun
     const most = (begun - ended + this.#endedLately(ended)) * perRequest
