@@ -101,5 +101,6 @@ suite('what is in flight is counted', () => {
     assert.equal(inFlight.count('a'), 1)
     await inFlight.drain(['a'], 5)
     assert.deepEqual([inFlight.count('a'), inFlight.answered(['a'])], [0, 0])
+    assert.equal(inFlight.traffic(['a']), undefined)
   })
 })
