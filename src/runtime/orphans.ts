@@ -1,6 +1,7 @@
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Log } from '#contract/ports/log.ts'
+import { openCgroups } from './cgroups.ts'
 
 // A cell must not outlive its server: it would answer on sockets nobody knows, with old code, and
 // hold storage that its successor opens. Each carries the run directory in its environment, which
@@ -18,7 +19,8 @@ export function ownerMark(runDirectory: string): Readonly<Record<string, string>
 }
 
 /**
- * Kills what an earlier server left running in a run directory, and removes the sockets it left.
+ * Kills what an earlier server left running in a run directory, and removes the sockets and the
+ * control groups it left.
  * Called once, before anything is started there. On systems without /proc only sockets are removed.
  */
 export async function sweepOrphans(runDirectory: string, log: Log): Promise<void> {
@@ -28,6 +30,7 @@ export async function sweepOrphans(runDirectory: string, log: Log): Promise<void
     log.warn('killing cells that outlived their server', { pids: ours.join(' ') })
   // All at once: of hundreds, each takes its time to end on a machine that is busy.
   await Promise.all(ours.map((pid) => kill(pid, runDirectory)))
+  openCgroups(runDirectory)?.[Symbol.dispose]()
   for (const name of await readdir(runDirectory)) {
     if (folderName.test(name)) await rm(join(runDirectory, name), { recursive: true, force: true })
   }
