@@ -137,13 +137,15 @@ class Stress {
       code: () => this.#deploy({ code: this.#grown(code), value, share }),
       value: () => this.#deploy({ code, value: value + 1, share }),
       share: () => this.#deploy({ code, value, share: this.#oneOf([0, 10, 50, 90]) }),
-      fail: () => this.#fail(),
+      fail: async () => this.#fail(await this.#failing()),
       kill: () => this.#kill(),
       stop: () => this.#stop(),
       // Everything but what visitors keep awake falls asleep.
       rest: () => this.#pause(900),
       together: async () => {
-        await Promise.all([this.#kill(), this.#stop(), this.#fail()])
+        // A check must not be what is killed: without it there is no plan to fail with.
+        const failing = await this.#failing()
+        await Promise.all([this.#kill(), this.#stop(), this.#fail(failing)])
       },
     }
     const [name, act] = this.#oneOf(Object.entries(actions))
@@ -162,14 +164,19 @@ class Stress {
     this.#state = state
   }
 
-  /** A deploy of all that can change, which can't be stored or does not come up. */
-  async #fail(): Promise<void> {
+  /** Cells of which all that can change has changed. */
+  async #failing(): Promise<(readonly WorkerPlan[])[]> {
     const { code, value } = this.#state
     const next = Object.fromEntries(Object.entries(code).map(([name, n]) => [name, n + 1_000]))
     const cells = await this.#cells({ code: { ...code, ...next }, value: -1, share: 20 })
     const broken = { code: `throw new Error('boom')`, bindings: text(value) }
     if (this.#random() < 0.5) cells.push([this.#fixture.plan('broken', broken)])
-    const commit = () => Promise.reject(new Error('disk full'))
+    return cells
+  }
+
+  /** A deploy that does not come up, or can't be stored. */
+  async #fail(cells: readonly (readonly WorkerPlan[])[]): Promise<void> {
+    const commit = (): Promise<void> => Promise.reject(new Error('disk full'))
     await assert.rejects(this.#fixture.host.apply(account, cells.map(cellOf), commit))
   }
 
