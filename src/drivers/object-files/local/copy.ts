@@ -1,6 +1,6 @@
-import { constants } from 'node:fs'
-import { copyFile, open, stat } from 'node:fs/promises'
+import { lstat, open } from 'node:fs/promises'
 import { setTimeout } from 'node:timers/promises'
+import { copyOwn, isMissing, openOwn } from './own.ts'
 
 // How a database is copied while workerd writes to it.
 //
@@ -64,7 +64,7 @@ async function tryCopy({ from, to, now }: DatabaseCopy): Promise<boolean> {
   const before = await stampOf(from)
   const isFresh = Math.abs(now() - before.modifiedAt) < freshMs
   if (walBefore === '' && isFresh) await setTimeout(tickMs)
-  await copyFile(from, to, constants.COPYFILE_FICLONE)
+  await copyOwn(from, to)
   // What an attempt before left there is overwritten, or removed by an empty file.
   await copyWal(from, to)
   const after = await stampOf(from)
@@ -74,7 +74,7 @@ async function tryCopy({ from, to, now }: DatabaseCopy): Promise<boolean> {
 
 async function copyWal(from: string, to: string): Promise<void> {
   try {
-    await copyFile(`${from}-wal`, `${to}-wal`, constants.COPYFILE_FICLONE)
+    await copyOwn(`${from}-wal`, `${to}-wal`)
   } catch (error) {
     if (!isMissing(error)) throw error
     await using file = await open(`${to}-wal`, 'w')
@@ -85,7 +85,7 @@ async function copyWal(from: string, to: string): Promise<void> {
 /** `""` if there is no WAL, or nothing in it. */
 async function walHeaderOf(database: string): Promise<string> {
   try {
-    await using file = await open(`${database}-wal`, 'r')
+    await using file = await openOwn(`${database}-wal`)
     const { buffer, bytesRead } = await file.read(Buffer.alloc(walHeaderBytes), 0)
     return buffer.toString('hex', 0, bytesRead)
   } catch (error) {
@@ -95,10 +95,6 @@ async function walHeaderOf(database: string): Promise<string> {
 }
 
 async function stampOf(path: string) {
-  const { ino, size, mtimeNs, ctimeNs, mtimeMs } = await stat(path, { bigint: true })
+  const { ino, size, mtimeNs, ctimeNs, mtimeMs } = await lstat(path, { bigint: true })
   return { inode: ino, stamp: `${size} ${mtimeNs} ${ctimeNs}`, modifiedAt: Number(mtimeMs) }
-}
-
-export function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT'
 }

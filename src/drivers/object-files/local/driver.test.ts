@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { createHash, createHmac } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
-import { cp, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, suite, test } from 'node:test'
@@ -35,6 +36,39 @@ async function fill(path: string, objects: Readonly<Record<ObjectId, Uint8Array>
 async function textAt(path: string, object: ObjectId): Promise<string> {
   return textOf(await readFile(join(path, account, namespace, `${object}.sqlite`)))
 }
+
+suite('local: what a process put in place of its files', () => {
+  const secret = 'not for them'
+
+  test('is neither read nor waited for', { timeout: 10_000 }, async () => {
+    const path = newPath()
+    await fill(path, { [first]: database('kept'), [second]: database('kept') })
+    const own = join(path, account, namespace)
+    const outside = join(folder.path, 'outside')
+    await writeFile(outside, secret)
+    for (const name of [`${first}.sqlite`, `${second}.facets`, `${second}.sqlite-wal`]) {
+      await rm(join(own, name), { force: true })
+      await symlink(outside, join(own, name))
+    }
+    await using files = await openAt(path)
+    await assert.rejects(async () => {
+      await using copy = await files.export(place, first)
+      if (!copy) throw new Error('nothing to be had')
+    })
+    await using other = await files.export(place, second)
+    for (const { name, bytes } of other?.files ?? []) {
+      assert.doesNotMatch((await Array.fromAsync(bytes)).join(''), new RegExp(secret), name)
+    }
+    await rm(join(own, 'metadata.sqlite'), { force: true })
+    execFileSync('mkfifo', [join(own, 'metadata.sqlite')])
+    assert.deepEqual(await files.alarms(place).catch(() => new Map()), new Map())
+    const listed = await files.list(place, { limit: 10 })
+    assert.deepEqual(
+      listed.filter(({ sizeBytes }) => sizeBytes === secret.length),
+      [],
+    )
+  })
+})
 
 suite('local: after a crash', () => {
   test('what was on its way in or out is removed', async () => {

@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs'
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { lstat, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type ObjectId, objectId } from '#contract/ids.ts'
 import type { Clock } from '#contract/ports/clock.ts'
@@ -14,7 +14,7 @@ import {
   type StagedObjects,
   type StoredObject,
 } from '#contract/ports/object-files.ts'
-import { copyDatabase, isMissing } from './copy.ts'
+import { copyDatabase } from './copy.ts'
 import { Databases } from './databases.ts'
 import { finishPending, putFiles, stageFiles } from './import.ts'
 import {
@@ -28,6 +28,7 @@ import {
   stagingFolder,
   trashFolder,
 } from './layout.ts'
+import { isMissing, readOwn } from './own.ts'
 import { existsIn, syncFolder } from './sync.ts'
 
 export type ObjectFilesOptions = {
@@ -262,8 +263,8 @@ async function storedOf(
 
 async function sizeOf(path: string): Promise<{ size: number; mtimeMs: number } | undefined> {
   try {
-    const { size, mtimeMs } = await stat(path)
-    return { size, mtimeMs }
+    const found = await lstat(path)
+    return found.isFile() ? { size: found.size, mtimeMs: found.mtimeMs } : undefined
   } catch (error) {
     if (isMissing(error)) return undefined
     throw error
@@ -273,7 +274,7 @@ async function sizeOf(path: string): Promise<{ size: number; mtimeMs: number } |
 /** Names of the files of an object's facets, and then of their index. The files may be gone. */
 async function facetFilesOf(folder: string, object: ObjectId): Promise<readonly string[]> {
   const index = `${object}.facets`
-  const bytes = await readFile(join(folder, index)).catch((error: unknown) => {
+  const bytes = await readOwn(join(folder, index)).catch((error: unknown) => {
     if (isMissing(error)) return undefined
     throw error
   })

@@ -1,5 +1,5 @@
 import { access, open } from 'node:fs/promises'
-import { isMissing } from './copy.ts'
+import { isMissing } from './own.ts'
 
 /** Makes what was written to a file, or named in a folder, last. */
 export async function syncFile(path: string): Promise<void> {
