@@ -194,8 +194,10 @@ type Answer = {
 }
 
 export async function answerOf(stream: ClientHttp2Stream): Promise<Answer> {
-  const [headers]: IncomingHttpHeaders[] = await once(stream, 'response')
-  return { status: Number(headers?.[':status']), headers: headers ?? {}, body: await text(stream) }
+  // Read from the beginning: a stream that ends unread is not told apart from one that was cut.
+  const answered: Promise<IncomingHttpHeaders[]> = once(stream, 'response')
+  const [[headers = {}], body] = await Promise.all([answered, text(stream)])
+  return { status: Number(headers[':status']), headers, body }
 }
 
 export async function ask(
