@@ -31,6 +31,9 @@ const code = (release: number): string => `
     },
   }`
 
+/** What is done to Workers, in turn. */
+const kinds = ['deploys', 'deploys', 'rollbacks', 'splits', 'deploys', 'secrets'] as const
+
 const cellRows = z.array(z.object({ workers: z.array(z.string()), pid: z.number().nullable() }))
 const versionRow = z.object({ id: z.string() })
 
@@ -119,22 +122,30 @@ class Soak {
   }
 
   async #release(): Promise<void> {
-    while (!this.#isOver) {
-      const name = pickFrom(this.steady)
+    for (let n = 0; !this.#isOver; n++) {
+      const kind = kinds[n % kinds.length]
+      const older = this.steady.filter((name) => (this.#versions.get(name)?.length ?? 0) >= 2)
+      const name = kind === 'deploys' || older.length === 0 ? this.#newest() : pickFrom(older)
       const versions = this.#versions.get(name) ?? []
-      const chance = random()
-      if (chance < 0.5 || versions.length < 2) await this.#deploy(name, versions)
-      else if (chance < 0.7) await this.#share(name, [[pickFrom(versions), 100]], 'rollbacks')
-      else if (chance < 0.9) {
-        const [one, two] = versions.slice(-2)
+      const [one, two] = versions.slice(-2)
+      if (kind === 'secrets') await this.#secret(name, versions)
+      else if (kind === 'deploys' || !one || !two) await this.#deploy(name, versions)
+      else if (kind === 'rollbacks') await this.#share(name, [[pickFrom(versions), 100]], kind)
+      else {
         const shares = [
-          [one ?? '', 30],
-          [two ?? '', 70],
+          [one, 30],
+          [two, 70],
         ] as const
         await this.#share(name, shares, 'splits')
-      } else await this.#secret(name, versions)
+      }
       await pause(random() * 200)
     }
+  }
+
+  /** Any Worker, until one has two versions. */
+  #newest(): string {
+    const begun = this.steady.filter((name) => this.#versions.get(name)?.length === 1)
+    return random() < 0.5 && begun.length > 0 ? pickFrom(begun) : pickFrom(this.steady)
   }
 
   async #deploy(name: string, versions: string[]): Promise<void> {
