@@ -86,12 +86,16 @@ class Soak {
       ...this.killed.map((name) => ({ name, load: this.#load(name, 0) })),
     ]
     const writers = this.steady.map((name) => this.#write(name))
-    const changing = [this.#release(), this.#release(), this.#kill(), this.#bomb()]
-    await pause(seconds * 1_000)
+    const changing = [this.#release(0), this.#release(1), this.#kill(), this.#bomb()]
+    const all = Promise.all([...changing, ...writers])
+    // Whatever goes wrong ends all of it.
+    await Promise.race([pause(seconds * 1_000), all.catch(() => undefined)])
     this.#over.abort()
-    await Promise.all([...changing, ...writers])
-    for (const { name, load } of loads) {
-      const { failures, sent } = await load.stop()
+    const results = await Promise.all(
+      loads.map(async ({ name, load }) => ({ name, ...(await load.stop()) })),
+    )
+    await all
+    for (const { name, failures, sent } of results) {
       assert.ok(sent > seconds, `${name}: ${sent} requests`)
       this.failures.push(...failures.map((failure) => `${name}: ${failure}`))
     }
@@ -121,11 +125,13 @@ class Soak {
     }
   }
 
-  async #release(): Promise<void> {
+  /** Changes every other Worker: what is done to one is done by one. */
+  async #release(part: number): Promise<void> {
+    const mine = this.steady.filter((_, index) => index % 2 === part)
     for (let n = 0; !this.#isOver; n++) {
       const kind = kinds[n % kinds.length]
-      const older = this.steady.filter((name) => (this.#versions.get(name)?.length ?? 0) >= 2)
-      const name = kind === 'deploys' || older.length === 0 ? this.#newest() : pickFrom(older)
+      const older = mine.filter((name) => (this.#versions.get(name)?.length ?? 0) >= 2)
+      const name = kind === 'deploys' || older.length === 0 ? this.#newest(mine) : pickFrom(older)
       const versions = this.#versions.get(name) ?? []
       const [one, two] = versions.slice(-2)
       if (kind === 'secrets') await this.#secret(name, versions)
@@ -143,9 +149,9 @@ class Soak {
   }
 
   /** Any Worker, until one has two versions. */
-  #newest(): string {
-    const begun = this.steady.filter((name) => this.#versions.get(name)?.length === 1)
-    return random() < 0.5 && begun.length > 0 ? pickFrom(begun) : pickFrom(this.steady)
+  #newest(mine: readonly string[]): string {
+    const begun = mine.filter((name) => this.#versions.get(name)?.length === 1)
+    return random() < 0.5 && begun.length > 0 ? pickFrom(begun) : pickFrom(mine)
   }
 
   async #deploy(name: string, versions: string[]): Promise<void> {

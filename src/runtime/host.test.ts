@@ -183,6 +183,29 @@ suite('apply', () => {
     await eventually(() => fixture.calls.some(({ url }) => url.startsWith('/done')))
   })
 
+  test('leaves WebSockets open for the drain time, and closes them with 1012', async () => {
+    await using fixture = await startFixture({ drainMs: 600, lingerMs: 0 })
+    const echo: Source = {
+      code: `export default { fetch() {
+        const [client, server] = Object.values(new WebSocketPair())
+        server.accept()
+        server.addEventListener('message', ({ data }) => server.send(data))
+        return new Response(null, { status: 101, webSocket: client })
+      } }`,
+    }
+    await fixture.apply([await fixture.ready('a', echo)])
+    const socket = new WebSocket(fixture.url(), { headers: { host: 'a.localhost' } })
+    await new Promise((resolve) => socket.once('open', resolve))
+    const closed = new Promise<number>((resolve) => socket.once('close', resolve))
+    await fixture.apply([await fixture.ready('a', says('two'))])
+    assert.equal((await fixture.visit('a')).body, 'two 1')
+    const echoed = new Promise((resolve) => socket.once('message', resolve))
+    socket.send('still here')
+    assert.equal(String(await echoed), 'still here')
+    assert.equal(await closed, 1012)
+    await eventually(async () => (await pidsOf(fixture)).length === 1)
+  })
+
   test('does not pile up replaced cells, whatever they wait for', async () => {
     await using fixture = await startFixture({ lingerMs: 60_000, drainMs: 60_000 })
     const code = `export default { fetch() {

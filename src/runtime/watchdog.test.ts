@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import type { WorkerPlan } from '#contract/cell.ts'
+import { workerName } from '#contract/ids.ts'
+import type { Wire } from '#contract/wire.ts'
 import { account } from '#test/backend.ts'
 import { eventually } from '#test/temporary.ts'
 import { type Fixture, type Source, startFixture } from './fixture.ts'
@@ -14,7 +15,7 @@ const bombs: Source = {
   code: `
     const held = []
     export default {
-      async fetch(request) {
+      async fetch(request, env) {
         const { pathname } = new URL(request.url)
         if (pathname === '/spin') for (;;);
         if (pathname === '/sleep') {
@@ -30,6 +31,7 @@ const bombs: Source = {
           while (Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 0))
           return new Response('done')
         }
+        if (pathname === '/recursion') return env.OTHER.fetch(request.url)
         if (pathname === '/heap') for (;;) held.push({ a: [held.length], b: 'x' + held.length })
         if (pathname === '/buffers') for (;;) held.push(new Uint8Array(1 << 20).fill(1))
         if (pathname === '/strings') for (let text = 'x';;) held.push((text += text).split(''))
@@ -41,11 +43,17 @@ const neighbour: Source = { code: `export default { fetch: () => new Response('f
 
 async function startWith(over: Partial<Source> = {}): Promise<Fixture> {
   const fixture = await startFixture({ limits })
-  const plans: readonly WorkerPlan[] = [
-    await fixture.ready('bombs', { ...bombs, ...over }),
-    await fixture.ready('neighbour', neighbour),
-  ]
-  await fixture.apply(...plans.map((plan) => [plan]))
+  const bound = (worker: string): Readonly<Record<string, Wire>> => ({
+    OTHER: { type: 'worker', worker: workerName.parse(worker) },
+  })
+  const mirror = `export default { fetch: (request, env) => env.OTHER.fetch(request.url) }`
+  await fixture.apply(
+    [
+      await fixture.ready('bombs', { ...bombs, bindings: bound('mirror'), ...over }),
+      await fixture.ready('mirror', { code: mirror, bindings: bound('bombs') }),
+    ],
+    [await fixture.ready('neighbour', neighbour)],
+  )
   return fixture
 }
 
@@ -74,6 +82,7 @@ suite('a Worker that exceeds a limit', () => {
     '/heap': 'memory',
     '/buffers': 'memory',
     '/strings': 'memory',
+    '/recursion': 'memory',
   }
   for (const [path, reason] of Object.entries(exceeding)) {
     test(`${path}: page 1102, and nobody else notices`, async () => {
