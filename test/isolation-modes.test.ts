@@ -1,13 +1,10 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { workerdPath } from '#runtime/binary.ts'
-import { openJail } from '#runtime/jail.ts'
 import { ask, deploy, placeOf } from '#test/deployer.ts'
+import { noJail } from '#test/jails.ts'
 import { startTestServer } from '#test/server.ts'
 
-const opened = openJail({ workerdPath, runDirectory: '/tmp/bindery-none', firstUid: 61_000 })
-const missing = 'reason' in opened ? opened.reason : false
-if (!('reason' in opened)) opened[Symbol.dispose]()
+const missing = noJail()
 
 const code = `export default { async fetch() {
   const { status } = await fetch('http://127.0.0.1:1/')

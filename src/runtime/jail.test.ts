@@ -6,6 +6,7 @@ import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { firstUid, noJail } from '#test/jails.ts'
 import { temporaryFolder } from '#test/temporary.ts'
 import { workerdPath } from './binary.ts'
 import { startFixture } from './fixture.ts'
@@ -13,17 +14,12 @@ import { type Jail, openJail } from './jail.ts'
 import { seccompProgram } from './seccomp.ts'
 import { systemCalls } from './system-calls.ts'
 
-const firstUid = 61_000
 const mebibyte = 1024 * 1024
 
 /** Why jails can't be tested here, or `false`. */
 function missing(): string | false {
-  const jail = openJail({ workerdPath, runDirectory: '/tmp/bindery-none', firstUid })
-  if ('reason' in jail) return jail.reason
-  jail[Symbol.dispose]()
-  if (!existsSync('/usr/bin/cc'))
-    return 'there is no C compiler for the program that tries to get out'
-  return false
+  if (!existsSync('/usr/bin/cc')) return 'there is no C compiler for what tries to get out'
+  return noJail()
 }
 
 suite('the list of system calls', () => {
