@@ -197,8 +197,9 @@ class IngressServer implements Ingress {
         const outcome = await this.#once(request, response, { visit, target })
         if (outcome === 'answered') return undefined
         if (outcome === 'threw') return pages.threw
-        // The Worker may have acted on it, or died of it: what is safe to repeat is, once.
-        const isLast = outcome !== 'unreached' && (broken++ > 0 || !isRepeatable(request))
+        // The Worker may have acted on it, or died of it: only what is safe is repeated.
+        const isLast =
+          outcome !== 'unreached' && (broken++ >= repeatsAfter(outcome) || !isRepeatable(request))
         if (typeof outcome === 'object' && (isLast || outcome.isCulprit)) return pages.exceeded
         if (isLast) return pages.unavailable
         if (request.readableDidRead && hasBody(request)) return pages.unavailable
@@ -329,6 +330,14 @@ class IngressServer implements Ingress {
 
 /** What HTTP/1 lets through anyway: by HTTP/2, bytes come here that routes and Workers read in two ways. */
 const isTarget = /^\/[!-~]*$/
+
+/**
+ * How often a request is sent again whose process ended. What was killed for a limit may be this
+ * request's doing; a process that died otherwise may die again by itself.
+ */
+function repeatsAfter(outcome: Outcome | Exceeded): number {
+  return typeof outcome === 'object' ? 1 : 2
+}
 
 const repeatable: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
