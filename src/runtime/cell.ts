@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { CellDeath, CellPlan, CellStatus, Module, WorkerPlan } from '#contract/cell.ts'
+import type { CellDeath, CellPlan, CellStatus, WorkerPlan } from '#contract/cell.ts'
 import { messageOf } from '#contract/errors.ts'
 import type { AccountId, WorkerName } from '#contract/ids.ts'
 import type { ExceededLimit, Target } from '#contract/snapshot.ts'
@@ -8,9 +8,10 @@ import { type CellConfig, printConfig, writeConfig } from './config.ts'
 import { confinesOf } from './confines.ts'
 import { cpuLimitMs } from './cpu-limit.ts'
 import { backplaneSocket, openDoors } from './doors.ts'
-import type { CellHostOptions } from './host.ts'
+import type { CellHostOptions } from './host-options.ts'
 import type { Jail } from './jail.ts'
 import { processBytes, subrequests } from './limits.ts'
+import type { Read } from './modules.ts'
 import { type AgentCall, type Usage, WorkerdProcess } from './process.ts'
 import {
   assignmentOf,
@@ -41,9 +42,6 @@ export type CellContext = CellHostOptions & {
   readonly inLine: (account: AccountId, start: () => Promise<void>) => Promise<void>
   readonly jail: () => Jail | undefined
 }
-
-/** Gives the bytes of a module, which are all in memory. */
-export type Read = (module: Module) => Uint8Array
 
 const agentMs = 10_000
 /** How long a process may take to end that has nothing to do. */
@@ -176,10 +174,6 @@ export class Cell {
     return this.#plan.workers.some(({ objects }) => objects.length > 0)
   }
 
-  get isAsleep(): boolean {
-    return this.#isAsleep
-  }
-
   /** What its process uses; `undefined` if there is none. */
   usage(): Usage | undefined {
     return this.#process?.usage()
@@ -187,25 +181,23 @@ export class Cell {
 
   status(): CellStatus {
     const usage = this.usage()
-    const state = this.#state()
-    const isWaiting = this.#nextStartAt !== undefined
     return {
       workers: [...new Set(this.#plan.workers.map(({ worker }) => worker))],
       isPreview: false,
-      state:
-        state === 'held' || state === 'asleep'
-          ? state
-          : state === 'up'
-            ? 'running'
-            : isWaiting
-              ? 'waiting'
-              : 'starting',
+      state: this.#shownState(),
       deaths: this.#deaths,
       ...(this.#lastDeath && { lastDeath: this.#lastDeath }),
       ...(this.#nextStartAt !== undefined && { nextStartAt: isoTime(this.#nextStartAt) }),
       ...(this.#process && { startedAt: isoTime(this.#startedAt), pid: this.#process.pid }),
       ...(usage && { memoryBytes: usage.memoryBytes, cpuMs: Math.round(usage.cpuMs) }),
     }
+  }
+
+  #shownState(): CellStatus['state'] {
+    const state = this.#state()
+    if (state === 'held' || state === 'asleep') return state
+    if (state === 'up') return 'running'
+    return this.#nextStartAt === undefined ? 'starting' : 'waiting'
   }
 
   /** From now on its targets are held: nobody is sent there, and nobody is refused. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { CellPlan } from '#contract/cell.ts'
-import type { HostLimits } from './host.ts'
+import type { HostLimits } from './host-options.ts'
 import type { Jail } from './jail.ts'
 import { jailBytes } from './limits.ts'
 import type { ProcessOptions } from './process.ts'

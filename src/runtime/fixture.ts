@@ -30,7 +30,8 @@ import { trustIn } from '#ingress/visitor.ts'
 import { account } from '#test/backend.ts'
 import { temporaryFolder } from '#test/temporary.ts'
 import { workerdPath } from './binary.ts'
-import { type CellHostOptions, startCellHost } from './host.ts'
+import type { CellHostOptions } from './host-options.ts'
+import { startCellHost } from './host.ts'
 
 /** The runtime with the rooms around it as they are, for the tests of this folder. */
 export interface Fixture extends AsyncDisposable {

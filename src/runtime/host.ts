@@ -1,93 +1,29 @@
 import { existsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import type {
-  CellChange,
   CellHost,
   CellPlan,
   CellStatus,
   CheckReport,
   Isolation,
-  Module,
   WorkerPlan,
 } from '#contract/cell.ts'
 import { messageOf, OperatorError } from '#contract/errors.ts'
-import type { AccountId, BlobKey, ObjectNamespaceId } from '#contract/ids.ts'
-import type { Clock } from '#contract/ports/clock.ts'
-import type { Log } from '#contract/ports/log.ts'
-import type { Random } from '#contract/ports/random.ts'
-import {
-  type BackplanePort,
-  type EgressPort,
-  type IngressPort,
-  liveKey,
-  type RoutedWorker,
-  type Target,
-} from '#contract/snapshot.ts'
+import type { AccountId, ObjectNamespaceId } from '#contract/ids.ts'
+import { liveKey, type RoutedWorker, type Target } from '#contract/snapshot.ts'
 import { Cell, type CellContext } from './cell.ts'
 import { measureBaseline, runCheck, type StartCost } from './check.ts'
 import { Gate, SharedGate } from './gate.ts'
+import type { CellHostOptions } from './host-options.ts'
 import { Idleness } from './idleness.ts'
 import { type Jail, openJail } from './jail.ts'
 import { shortestIdleMs } from './limits.ts'
+import { loadModules } from './modules.ts'
 import { sweepOrphans } from './orphans.ts'
 import { Previews } from './previews.ts'
 import { Retirement } from './retirement.ts'
 import { socketNameLength } from './slots.ts'
 import { Watchdog } from './watchdog.ts'
-
-export type CellHostOptions = {
-  readonly workerdPath: string
-  /**
-   * A folder that only this server uses, for unix sockets: at most 84 bytes long, made if it is
-   * missing, and the same at each start, because that is how a server finds its orphans.
-   */
-  readonly runDirectory: string
-  /** Where the files of Durable Objects are: a folder per account, made when it is needed. */
-  readonly objectsDirectory: string
-  readonly readModule: (key: BlobKey) => Promise<Uint8Array>
-  /** What separates the running plan of a cell from the wanted one: `deploy/change.ts`. */
-  readonly decide: (running: CellPlan, wanted: CellPlan) => CellChange
-  readonly backplane: BackplanePort
-  readonly egress: EgressPort
-  readonly ingress: IngressPort
-  /** The header in which a capability travels, as the backplane reads it. */
-  readonly capabilityHeader: string
-  readonly clock: Clock
-  readonly random: Random
-  readonly log: Log
-  /** How long an old process may finish its requests. */
-  readonly drainMs: number
-  /** How long it stays after its last request, for `waitUntil` work. */
-  readonly lingerMs: number
-  /** How long requests may finish while visitors are held for a process that takes over objects. */
-  readonly holdMs: number
-  readonly startTimeoutMs: number
-  /** How long a cell may be idle before it is put to sleep. Absent: cells do not sleep. */
-  readonly sleepMs?: number | undefined
-  readonly limits: HostLimits
-  readonly isolation: IsolationSettings
-  /** When the next alarm of these namespaces is due, in ms since 1970. No process has them open. */
-  readonly nextAlarm: (
-    account: AccountId,
-    namespaces: readonly ObjectNamespaceId[],
-  ) => Promise<number | undefined>
-  /** What a preview needs to run; `undefined` if there is no such version. */
-  readonly planPreview: (of: RoutedWorker) => Promise<CellPlan | undefined>
-}
-
-export type IsolationSettings = {
-  /** `auto`: a jail where one can be had. */
-  readonly mode: 'auto' | 'jail' | 'none'
-  /** The first user id of jailed cells, if the server is root's. */
-  readonly firstUid: number
-}
-
-/** What each Worker may use up that does not ask for something else. */
-export type HostLimits = {
-  /** CPU time of one request, in ms. */
-  readonly cpuMs: number
-  readonly memoryBytes: number
-}
 
 // A start is mostly one core's work, and memory for a moment.
 const startsAtOnce = 4
@@ -165,7 +101,7 @@ class WorkerdHost implements CellHost {
       ...options,
       closing: this.#closing.signal,
       changed: () => this.#publish(),
-      load: (workers) => this.#modules(workers),
+      load: (workers) => loadModules(options.readModule, workers),
       watchdog: new Watchdog(),
       inLine: (account, start) => this.#restarts.pass(account, start),
       jail: () => this.#jail,
@@ -300,7 +236,7 @@ class WorkerdHost implements CellHost {
 
   async #check(worker: WorkerPlan): Promise<CheckReport> {
     this.#refuseIfClosed()
-    const read = await this.#modules([worker])
+    const read = await loadModules(this.#options.readModule, [worker])
     return runCheck(this.#context, { worker, read, baseline: this.#baseline })
   }
 
@@ -440,21 +376,6 @@ class WorkerdHost implements CellHost {
 
   #refuseIfClosed(): void {
     if (this.#closing.signal.aborted) throw new Error('the server is stopping')
-  }
-
-  /**
-   * Reads the bytes of every module of some Workers, once each. One that can't be read keeps its
-   * cell from starting, and no other.
-   */
-  async #modules(workers: readonly WorkerPlan[]): Promise<(module: Module) => Uint8Array> {
-    const keys = [...new Set(workers.flatMap(({ code }) => code.modules.map(({ key }) => key)))]
-    const read = await Promise.allSettled(keys.map((key) => this.#options.readModule(key)))
-    const results = new Map(keys.map((key, index) => [key, read[index]]))
-    return ({ key, name }) => {
-      const result = results.get(key)
-      if (result?.status === 'fulfilled') return result.value
-      throw new Error(`the module ${name} can't be read: ${messageOf(result?.reason)}`)
-    }
   }
 }
 

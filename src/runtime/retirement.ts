@@ -1,7 +1,7 @@
 import { messageOf } from '#contract/errors.ts'
 import type { AccountId } from '#contract/ids.ts'
 import type { Cell } from './cell.ts'
-import type { CellHostOptions } from './host.ts'
+import type { CellHostOptions } from './host-options.ts'
 
 /** After these, the oldest of an account gives up the rest of its `waitUntil` work. */
 const lingerersPerAccount = 3
