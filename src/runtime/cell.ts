@@ -69,6 +69,8 @@ export class Cell {
   #generation = 0
   /** Held: its objects are being taken over; it may have to come back. */
   #isHeld = false
+  /** Out of the table: it ends with what it has. */
+  #isRetired = false
   /** Asleep: it has no process, and nothing but a visitor or an alarm starts one. */
   #isAsleep = false
   /** It was asleep, and its first start since is under way. */
@@ -260,6 +262,12 @@ export class Cell {
     this.#transition = this.#transition.then(() => this.#tryLaunch())
   }
 
+  /** From now on it only finishes: if its process dies, nobody needs another. */
+  retire(): void {
+    this.#isRetired = true
+    this.#clearTimer()
+  }
+
   /** Stops the process, gracefully for `graceMs`, and all that belongs to it. */
   async stop(graceMs: number): Promise<void> {
     this.#stopping.abort()
@@ -376,7 +384,7 @@ export class Cell {
     this.#deaths += 1
     this.#lastDeath = { at: isoTime(clock.now()), reason, detail }
     // Who holds it brings it back, and until then others may have its objects open.
-    if (this.#stopping.signal.aborted || this.#isHeld) return
+    if (this.#stopping.signal.aborted || this.#isHeld || this.#isRetired) return
     const restartInMs = this.#backOff.died(reason, use)
     const workers = [...new Set(this.#plan.workers.map(({ worker }) => worker))].join(' ')
     const { account } = this.#plan

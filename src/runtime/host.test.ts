@@ -206,6 +206,17 @@ suite('apply', () => {
     await eventually(async () => (await pidsOf(fixture)).length === 1)
   })
 
+  test('does not start a replaced cell again that dies', async () => {
+    await using fixture = await startFixture({ drainMs: 60_000, lingerMs: 60_000 })
+    await fixture.apply([await fixture.ready('a', says('one'))])
+    const old = fixture.host.status(account)[0]?.pid ?? 0
+    await fixture.apply([await fixture.ready('a', says('two'))])
+    process.kill(old, 'SIGKILL')
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    assert.equal(fixture.log.filter(({ message }) => message === 'a cell died').length, 0)
+    assert.equal((await fixture.visit('a')).body, 'two 1')
+  })
+
   test('does not pile up replaced cells, whatever they wait for', async () => {
     await using fixture = await startFixture({ lingerMs: 60_000, drainMs: 60_000 })
     const code = `export default { fetch() {

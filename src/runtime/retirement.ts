@@ -32,6 +32,7 @@ export class Retirement {
 
   /** Takes over a cell that gets no new requests. */
   take(account: AccountId, cell: Cell): void {
+    cell.retire()
     const leaver = { cell, hurry: new AbortController(), cut: new AbortController() }
     const leavers = [...(this.#leavers.get(account) ?? []), leaver]
     this.#leavers.set(account, leavers)
