@@ -1,0 +1,48 @@
+import type { AccountId, BlobKey } from './ids.ts'
+import type { JsonObject } from './json.ts'
+
+// Static assets: the files that belong to a version of a Worker. They are answered before its code,
+// by the server itself: a hit needs no process.
+
+/** The files of one version and how they are served. Immutable, and small: the files are elsewhere. */
+export type Site = {
+  readonly account: AccountId
+  /** Which files there are: the name of a manifest. */
+  readonly manifest: BlobKey
+  /** How they are served, as the binding's folder has read and checked it. */
+  readonly config: JsonObject
+  /** Whether there is a Worker that answers where no file does. */
+  readonly hasWorker: boolean
+}
+
+/** A request that may be for a file. */
+export type SiteRequest = {
+  readonly method: string
+  /** Path and query as they were sent. */
+  readonly url: string
+  /** The host in lower case, without a port. */
+  readonly hostname: string
+  readonly protocol: 'http' | 'https'
+  /** The value of a header by its name in lower case; of several, all with commas between. */
+  readonly header: (name: string) => string | undefined
+}
+
+/** An answer. `Content-Length` is among its headers wherever it is known. */
+export type SiteReply = {
+  readonly status: number
+  /** Names and values in turn. The caller may change it. */
+  readonly headers: string[]
+  /** Absent: there is none, or the request was a HEAD. A stream's file is freed when it is left. */
+  readonly body?: Uint8Array | AsyncIterable<Uint8Array>
+}
+
+/** What visitors and cells ask for the files of a version. Implemented by `bindings/assets`. */
+export interface SiteServer {
+  /**
+   * Answers a visitor, or says that the Worker is to. At once where the answer is in memory; never
+   * rejects for anything that a visitor may send.
+   */
+  route(site: Site, request: SiteRequest): SiteReply | 'worker' | Promise<SiteReply | 'worker'>
+  /** Answers from the files alone: what `env.ASSETS.fetch` is. */
+  answer(site: Site, request: SiteRequest): SiteReply | Promise<SiteReply>
+}
