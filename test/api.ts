@@ -19,9 +19,14 @@ const envelope = z.object({
   result_info: z.any().optional(),
 })
 
-/** Calls the REST resources of a binding as control does. `path` follows the binding's own. */
-export function apiOf(live: LiveBinding) {
-  const api = live.api ?? assert.fail('the binding has no API')
+/**
+ * Calls the REST resources of a binding as control does: those that begin with `under`, or its first.
+ * `path` follows the binding's own.
+ */
+export function apiOf(live: LiveBinding, under?: string) {
+  const mounts = live.api ?? []
+  const found = under === undefined ? mounts[0] : mounts.find(({ path }) => path === under)
+  const api = found ?? assert.fail('the binding has no such API')
   const send: Send = async (method, path, { body, headers, as = caller } = {}) => {
     const init = { method, ...(body !== undefined && { body }), ...(headers && { headers }) }
     return api.handle(new Request(`http://x${api.path}${path}`, init), as)

@@ -1,5 +1,6 @@
+import type { Owner } from './binding.ts'
 import type { AccountId, BlobKey } from './ids.ts'
-import type { JsonObject } from './json.ts'
+import type { Json, JsonObject } from './json.ts'
 
 // Static assets: the files that belong to a version of a Worker. They are answered before its code,
 // by the server itself: a hit needs no process.
@@ -45,4 +46,23 @@ export interface SiteServer {
   route(site: Site, request: SiteRequest): SiteReply | 'worker' | Promise<SiteReply | 'worker'>
   /** Answers from the files alone: what `env.ASSETS.fetch` is. */
   answer(site: Site, request: SiteRequest): SiteReply | Promise<SiteReply>
+}
+
+/** The files that a version of a Worker is stored with: a `Site` without whose it is. */
+export type SiteFiles = Pick<Site, 'manifest' | 'config'>
+
+/** All that the binding of static assets is to the house. */
+export interface Sites extends SiteServer {
+  /**
+   * Reads `assets` of an upload's metadata: which files, by the token that ended their upload, and how
+   * they are served. Throws an `ApiError` for files that are not all there or not this Worker's.
+   */
+  admit(assets: Json, owner: Owner): Promise<SiteFiles>
+  /** Other ways to serve the same files: what an upload with `keep_assets` says of them. */
+  readmit(assets: Json, kept: SiteFiles): SiteFiles
+  /**
+   * Removes every file that neither one of these manifests nor an upload that is under way names. To be
+   * called while no version is stored.
+   */
+  sweep(manifests: ReadonlySet<BlobKey>): Promise<void>
 }

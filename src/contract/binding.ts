@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { Site, Sites } from './assets.ts'
 import type { BackendHandler, Grant } from './backend.ts'
 import type { AccountId, WorkerName } from './ids.ts'
 import type { Json, JsonObject } from './json.ts'
@@ -23,6 +24,8 @@ export type VersionFacts = {
   readonly tag: string
   /** ISO 8601. */
   readonly createdAt: string
+  /** Its files, if it has any. */
+  readonly site?: Site
 }
 
 export type Owner = { readonly account: AccountId; readonly worker: WorkerName }
@@ -39,7 +42,11 @@ export interface LiveBinding extends AsyncDisposable {
   /** Gives the handler of one grant's calls. The grant's `resource` is what `wiring` said. */
   serve?(grant: Grant): BackendHandler
   /** The REST resources, mounted by control. */
-  readonly api?: ApiMount
+  readonly api?: readonly ApiMount[]
+  /** Those whose callers show a token that this binding gave out. */
+  readonly guardedApi?: readonly GuardedMount[]
+  /** The files of Workers: at most one kind of binding has them. */
+  readonly sites?: Sites
   /** Told when a Worker is deleted for good, after it is gone. */
   forget?(owner: Owner): Promise<void>
 }
@@ -55,6 +62,13 @@ export type ApiMount = {
    * Throws `ApiError` for what is the client's fault.
    */
   handle(request: Request, caller: Caller): Promise<Response>
+}
+
+/** REST resources below `/client/v4/accounts/:account_id` that find out by themselves who calls. */
+export type GuardedMount = {
+  readonly path: string
+  /** As of `ApiMount`; `account` is what the URL says, and nobody has looked at it. */
+  handle(request: Request, account: string): Promise<Response>
 }
 
 /** Who calls the API: checked, and allowed to do what the method does. */

@@ -17,6 +17,7 @@ export type CellPlan = {
 export type WorkerPlan = {
   readonly account: AccountId
   readonly worker: WorkerName
+  /** With its files, if it has any: those come before its code. */
   readonly version: VersionFacts
   /** The share of requests that this version gets, 0 to 100. */
   readonly percentage: number

@@ -1,3 +1,4 @@
+import type { Site } from './assets.ts'
 import type { Grant } from './backend.ts'
 import type { AccountId, VersionId, WorkerName } from './ids.ts'
 
@@ -80,6 +81,8 @@ export type Target = {
    * somebody wakes it (`WakePort`). Waking: that has been done.
    */
   readonly state: 'up' | 'down' | 'held' | 'asleep' | 'waking'
+  /** The files of the version. They are answered whatever the state. */
+  readonly site?: Site
 }
 
 /** Says whether a Worker may make one more request of its own. */

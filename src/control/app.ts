@@ -1,5 +1,5 @@
 import { Hono, type Context } from 'hono'
-import type { LiveBinding } from '#contract/binding.ts'
+import type { ApiMount, GuardedMount } from '#contract/binding.ts'
 import { fail } from '#contract/envelope.ts'
 import { ApiError, messageOf } from '#contract/errors.ts'
 import { accountId } from '#contract/ids.ts'
@@ -16,7 +16,8 @@ export type AppOptions = {
   readonly identities: IdentityStore
   readonly routes: readonly Route[]
   readonly accountRoutes: readonly Route<AccountCall>[]
-  readonly mounts: readonly NonNullable<LiveBinding['api']>[]
+  readonly mounts: readonly ApiMount[]
+  readonly guardedMounts: readonly GuardedMount[]
   readonly domain: string
   readonly log: Log
 }
@@ -29,6 +30,14 @@ const ofAccount = `${base}/accounts/:account`
 /** Everything below `/client/v4`: who calls, whether they may, and what answers. */
 export function createApp(options: AppOptions): (request: Request) => Promise<Response> {
   const app = new Hono<Environment>({ strict: false })
+  for (const mount of options.guardedMounts) {
+    for (const path of [mount.path, `${mount.path}/*`]) {
+      app.all(ofAccount + path, (c) => {
+        const account = c.req.param('account') ?? ''
+        return mount.handle(ownRequest(c.req.raw, account), account)
+      })
+    }
+  }
   app.use(`${base}/*`, async (c, next) => {
     c.set('token', await options.tokens.authenticate(c.req.raw.headers))
     // To remove a secret named ".." clients send `DELETE …/<worker>/`: not for the Worker itself.
@@ -88,18 +97,23 @@ async function accountCallOf(c: Context<Environment>, options: AppOptions): Prom
 /** A binding's own resources: it gets a request that begins with its own path. */
 async function answerMounted(
   c: Context<Environment>,
-  mount: AppOptions['mounts'][number],
+  mount: ApiMount,
   options: AppOptions,
 ): Promise<Response> {
   const call = await accountCallOf(c, options)
-  const { request, url, account } = call
-  const at = `${base}/accounts/${account}`.length
-  const cut = new URL(url.pathname.slice(at) + url.search, url)
-  const { method, headers, body } = request
-  const own = new Request(cut, { method, headers, ...(body && { body, duplex: 'half' }) })
+  const { method } = call.request
+  const own = ownRequest(call.request, call.account)
   const isRead = method === 'GET' || method === 'HEAD' || mount.isRead?.(own)
   demand(call.token, isRead ? 'read' : 'write')
   return mount.handle(own, callerOf(call))
+}
+
+/** A request as a binding knows it: its path begins behind the account. */
+function ownRequest(request: Request, account: string): Request {
+  const url = new URL(request.url)
+  const cut = new URL(url.pathname.slice(`${base}/accounts/${account}`.length) + url.search, url)
+  const { method, headers, body } = request
+  return new Request(cut, { method, headers, ...(body && { body, duplex: 'half' }) })
 }
 
 /** A base URL that ends with a slash makes clients ask for `/client/v4//user`. */

@@ -133,6 +133,7 @@ function apiOf(options: ControlOptions, parts: Parts): AppOptions {
     tokens: parts.tokens,
     identities: identityStore,
     mounts: [...registry.lives].flatMap(({ api }) => api ?? []),
+    guardedMounts: [...registry.lives].flatMap(({ guardedApi }) => guardedApi ?? []),
     routes: [...identityRoutes(ofIdentities), ...zoneRoutes(parts), ...statusRoutes(options.host)],
     accountRoutes: [
       ...accountRoutes(ofIdentities),

@@ -74,6 +74,7 @@ async function openApi() {
     identities,
     routes: [],
     mounts: [],
+    guardedMounts: [],
     domain: 'localhost',
     log: ports.log,
     accountRoutes: objectRoutes({ directory, files, host, clock: ports.clock }),

@@ -34,7 +34,7 @@ export async function openKv(ports: Ports, options: KvOptions = {}): Promise<Liv
       return entry
     },
     serve: (grant) => serveKv({ store, clock, mayWrite }, grant),
-    api: kvApi({ store, clock }),
+    api: [kvApi({ store, clock })],
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
   }
 }

@@ -36,7 +36,7 @@ const base = 'http://x/storage/kv/namespaces'
 
 async function newNamespace(title: string): Promise<string> {
   const body = JSON.stringify({ title })
-  const reply = await kv.api?.handle(new Request(base, { method: 'POST', body }), caller)
+  const reply = await kv.api?.[0]?.handle(new Request(base, { method: 'POST', body }), caller)
   return z.object({ result: z.object({ id: z.string() }) }).parse(await reply?.json()).result.id
 }
 
@@ -351,7 +351,7 @@ suite('the right to a namespace', () => {
     const doomed = await newNamespace('doomed')
     const held = kvCall(doomed)
     await held('PUT', '/k', { body: [bytes('v')] })
-    await kv.api?.handle(new Request(`${base}/${doomed}`, { method: 'DELETE' }), caller)
+    await kv.api?.[0]?.handle(new Request(`${base}/${doomed}`, { method: 'DELETE' }), caller)
     for (const refused of [kvCall(namespace, otherAccount), kvCall('f'.repeat(32)), held]) {
       for (const [method, url] of [
         ['GET', '/k'],
