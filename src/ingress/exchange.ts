@@ -28,7 +28,7 @@ export interface VisitorResponse {
   writeHead(status: number, headers: string[]): unknown
   /** `false` if the visitor can't take more before the next `drain`. */
   write(chunk: Uint8Array): boolean
-  end(chunk?: string): unknown
+  end(chunk?: string | Uint8Array): unknown
   /** Cuts it, in a way that the visitor can tell from an end. */
   destroy(): unknown
   once(event: 'close' | 'drain', listener: () => void): unknown

@@ -221,7 +221,7 @@ class StreamResponse implements VisitorResponse {
     return this.#isOver || this.#stream.write(chunk)
   }
 
-  end(chunk?: string): void {
+  end(chunk?: string | Uint8Array): void {
     this.#hasEnded = true
     if (!this.#isOver) this.#stream.end(chunk)
   }
