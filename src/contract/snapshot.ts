@@ -102,7 +102,7 @@ export interface BackplanePort {
 
 /** What has come to some targets since each was published. */
 export type Traffic = {
-  /** Requests and WebSockets that were sent there, and those of them that have ended. */
+  /** Requests, WebSockets and events that were sent there, and those of them that have ended. */
   readonly begun: number
   readonly ended: number
   /** WebSockets that are open. */
@@ -111,6 +111,18 @@ export type Traffic = {
 
 /** CPU time of one request, or memory of a process. */
 export type ExceededLimit = 'cpu' | 'memory'
+
+/** Something in flight to a target. */
+export type FlightKind = 'request' | 'socket' | 'event'
+
+export type Flight = {
+  /** What the process was killed for that had it, and whether this request is the likely culprit. */
+  readonly exceeded: Exceeded | undefined
+  /** It is not in flight any more: because the process has answered it whole, or otherwise. */
+  end(how: { readonly isAnswered: boolean }): void
+}
+
+export type Exceeded = { readonly limit: ExceededLimit; readonly isCulprit: boolean }
 
 /** The egress proxy as the runtime sees it: the only way out of a cell. */
 export interface EgressPort {
@@ -137,10 +149,16 @@ export interface IngressPort {
   /** Takes effect for the next request. */
   publishLive(table: LiveTable): void
   /**
-   * Resolves once no request to these targets is in flight, at the latest after `deadlineMs`:
-   * then what is left (open WebSockets, endless streams) has been closed.
+   * Counts an event that a target is given as something in flight, until the flight is ended.
+   * `cut` is called when it may not go on: a drain has waited long enough.
    */
-  drain(targetIds: readonly string[], deadlineMs: number): Promise<void>
+  beginEvent(targetId: string, cut: () => void): Flight
+  /**
+   * Resolves once nothing is in flight to these targets: what is left after `deadlineMs` (open
+   * WebSockets, endless streams) is closed, and what is left of events after `eventsMs`, which is
+   * `deadlineMs` if absent.
+   */
+  drain(targetIds: readonly string[], deadlineMs: number, eventsMs?: number): Promise<void>
   /** How long nothing has been in flight to any of these targets, in ms; 0 while something is. */
   idleMs(targetIds: readonly string[]): number
   /** `undefined` once one of them is out of the live table: what it still has is not counted. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { type Flight, InFlight } from './in-flight.ts'
+import type { Flight } from '#contract/snapshot.ts'
+import { InFlight } from './in-flight.ts'
 
 const pause = (milliseconds: number): Promise<void> =>
   new Promise((resolve) => void setTimeout(resolve, milliseconds))

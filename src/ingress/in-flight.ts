@@ -1,18 +1,8 @@
-import type { ExceededLimit, Traffic } from '#contract/snapshot.ts'
-
-/** One request in flight. */
-export type Flight = {
-  /** What the process was killed for that had it, and whether this request is the likely culprit. */
-  readonly exceeded: Exceeded | undefined
-  /** It is not in flight any more: because the process has answered it whole, or otherwise. */
-  end(how: { readonly isAnswered: boolean }): void
-}
-
-export type Exceeded = { readonly limit: ExceededLimit; readonly isCulprit: boolean }
+import type { Exceeded, ExceededLimit, Flight, FlightKind, Traffic } from '#contract/snapshot.ts'
 
 type Cut = {
   readonly run: () => void
-  readonly isSocket: boolean
+  readonly kind: FlightKind
   /** By `performance.now()`. */
   readonly beganAt: number
   exceeded?: Exceeded
@@ -39,8 +29,8 @@ export class InFlight {
   #known: ReadonlyMap<string, Known> = new Map()
 
   /** Counts one request until it ends. `run` ends it by force: a drain has waited long enough. */
-  begin(targetId: string, run: () => void, isSocket = false): Flight {
-    const cut: Cut = { run, isSocket, beganAt: performance.now() }
+  begin(targetId: string, run: () => void, kind: FlightKind = 'request'): Flight {
+    const cut: Cut = { run, kind, beganAt: performance.now() }
     const target = this.#targets.get(targetId) ?? { cuts: new Set(), waiters: [] }
     this.#targets.set(targetId, target)
     target.cuts.add(cut)
@@ -80,7 +70,9 @@ export class InFlight {
       if (!known) return undefined
       sum.begun += known.begun
       sum.ended += known.ended
-      for (const { isSocket } of this.#targets.get(id)?.cuts ?? []) sum.sockets += isSocket ? 1 : 0
+      for (const { kind } of this.#targets.get(id)?.cuts ?? []) {
+        if (kind === 'socket') sum.sockets += 1
+      }
     }
     return sum
   }
@@ -133,21 +125,31 @@ export class InFlight {
     return this.#targets.get(targetId)?.cuts.size ?? 0
   }
 
-  /** Resolves when nothing is in flight to these targets; cuts what is left after `deadlineMs`. */
-  async drain(targetIds: readonly string[], deadlineMs: number): Promise<void> {
-    const deadline = setTimeout(() => {
-      for (const id of targetIds) {
-        for (const { run } of this.#targets.get(id)?.cuts ?? []) run()
-      }
-    }, deadlineMs)
+  /**
+   * Resolves when nothing is in flight to these targets; cuts what is left after `deadlineMs`, and
+   * what is left of events after `eventsMs`.
+   */
+  async drain(
+    targetIds: readonly string[],
+    deadlineMs: number,
+    eventsMs = deadlineMs,
+  ): Promise<void> {
+    const deadlines = [
+      setTimeout(() => this.#cut(targetIds, (kind) => kind !== 'event'), deadlineMs),
+      setTimeout(() => this.#cut(targetIds, (kind) => kind === 'event'), eventsMs),
+    ]
     await Promise.all(targetIds.map((id) => this.#empty(id)))
-    clearTimeout(deadline)
+    for (const deadline of deadlines) clearTimeout(deadline)
   }
 
   /** Ends the WebSockets of these targets. */
   cutSockets(targetIds: readonly string[]): void {
+    this.#cut(targetIds, (kind) => kind === 'socket')
+  }
+
+  #cut(targetIds: readonly string[], isMeant: (kind: FlightKind) => boolean): void {
     for (const id of targetIds) {
-      for (const { run, isSocket } of this.#targets.get(id)?.cuts ?? []) if (isSocket) run()
+      for (const { run, kind } of this.#targets.get(id)?.cuts ?? []) if (isMeant(kind)) run()
     }
   }
 

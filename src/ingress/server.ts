@@ -4,7 +4,9 @@ import type { Address, Listening } from '#contract/listening.ts'
 import type { Log } from '#contract/ports/log.ts'
 import type { Random } from '#contract/ports/random.ts'
 import type {
+  Exceeded,
   ExceededLimit,
+  Flight,
   IngressPort,
   RouteTable,
   Target,
@@ -15,7 +17,7 @@ import type { Certificates } from './certificates.ts'
 import { Doors } from './doors.ts'
 import type { VisitorRequest, VisitorResponse } from './exchange.ts'
 import { hasBody, type Outcome, Upstream } from './forward.ts'
-import { type Exceeded, InFlight } from './in-flight.ts'
+import { InFlight } from './in-flight.ts'
 import { holdWaitMs, restartWaitMs, urlBytes, wakeWaitMs } from './limits.ts'
 import { type ErrorPage, pages, redirectTo, sendPage, sendText } from './pages.ts'
 import { pick } from './split.ts'
@@ -110,8 +112,12 @@ class IngressServer implements Ingress {
     }
   }
 
-  async drain(targetIds: readonly string[], deadlineMs: number): Promise<void> {
-    await this.#inFlight.drain(targetIds, deadlineMs)
+  beginEvent(targetId: string, cut: () => void): Flight {
+    return this.#inFlight.begin(targetId, cut, 'event')
+  }
+
+  async drain(targetIds: readonly string[], deadlineMs: number, eventsMs?: number): Promise<void> {
+    await this.#inFlight.drain(targetIds, deadlineMs, eventsMs)
     for (const id of targetIds) {
       this.#upstreams.get(id)?.close()
       this.#upstreams.delete(id)
@@ -271,7 +277,7 @@ class IngressServer implements Ingress {
 
   async #joinOnce(upgrade: Omit<Upgrade, 'cut'>): Promise<Joined | Exceeded> {
     const cut = new AbortController()
-    const flight = this.#inFlight.begin(upgrade.target.id, () => cut.abort(), true)
+    const flight = this.#inFlight.begin(upgrade.target.id, () => cut.abort(), 'socket')
     try {
       const joined = await joinWebSocket({ ...upgrade, cut: cut.signal })
       return joined === 'broken' ? (flight.exceeded ?? joined) : joined

@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import type { CellDeath, CellPlan, CellStatus, WorkerPlan } from '#contract/cell.ts'
-import { messageOf } from '#contract/errors.ts'
 import type { AccountId, WorkerName } from '#contract/ids.ts'
 import type { ExceededLimit, Target } from '#contract/snapshot.ts'
+import { awaitAlarm } from './alarm.ts'
 import { BackOff, type Use } from './back-off.ts'
 import { type CellConfig, printConfig, writeConfig } from './config.ts'
 import { confinesOf } from './confines.ts'
@@ -10,12 +10,13 @@ import { cpuLimitMs } from './cpu-limit.ts'
 import { backplaneSocket, openDoors } from './doors.ts'
 import type { CellHostOptions } from './host-options.ts'
 import type { Jail } from './jail.ts'
-import { processBytes, subrequests } from './limits.ts'
+import { processBytes } from './limits.ts'
 import type { Read } from './modules.ts'
 import { type AgentCall, type Usage, WorkerdProcess } from './process.ts'
 import {
   assignmentOf,
   cellFolder,
+  drawSlot,
   grantsOf,
   newDoor,
   newHiddenName,
@@ -27,7 +28,7 @@ import {
 import { configSources } from './sources.ts'
 import { sharesOf, splitService } from './splits.ts'
 import { startMessage } from './start-message.ts'
-import { Subrequests } from './subrequests.ts'
+import { countSubrequests, type Subrequests } from './subrequests.ts'
 import type { Watchdog } from './watchdog.ts'
 
 export type CellContext = CellHostOptions & {
@@ -46,10 +47,13 @@ export type CellContext = CellHostOptions & {
 const agentMs = 10_000
 /** How long a process may take to end that has nothing to do. */
 const sleepGraceMs = 1_000
-/** A cell is started so long before the alarm that it wakes up for. */
-const startAheadMs = 200
-/** setTimeout takes no more than 31 bits. */
-const longestTimerMs = 2 ** 31 - 1
+
+/** What takes an event. */
+export type Receiver = {
+  readonly slot: Slot
+  readonly process: WorkerdProcess
+  readonly targetId: string
+}
 
 /** A cell as planned, whatever process it is in: it outlives crashes and sleep. Owned by the host. */
 export class Cell {
@@ -136,6 +140,22 @@ export class Cell {
       const id = this.#targetId(slot)
       return [{ worker, target: { id, version: version.id, percentage, state, ...slot.door } }]
     })
+  }
+
+  /**
+   * Where an event for a Worker goes: to one of its versions, by their shares. None while no process
+   * is up. Whoever sends it there counts it as in flight in this very turn.
+   */
+  receiver(worker: WorkerName): Receiver | undefined {
+    const process = this.#process
+    if (!process || this.#state() !== 'up') return undefined
+    const slot = drawSlot(this.#slots, worker)
+    return slot && { slot, process, targetId: this.#targetId(slot) }
+  }
+
+  /** The versions of a Worker that are in it. */
+  versionsOf(worker: WorkerName): readonly WorkerPlan[] {
+    return this.#plan.workers.filter((plan) => plan.worker === worker)
   }
 
   #state(): Target['state'] {
@@ -297,6 +317,7 @@ export class Cell {
       folder: this.#folder,
       sockets: [agentSocket, ...doors],
       runDirectory: context.runDirectory,
+      experimental: true,
       ...confinesOf(context, this.#plan, this.#objectsDirectory),
       startTimeoutMs: context.startTimeoutMs,
       signal: AbortSignal.any([context.closing, this.#stopping.signal]),
@@ -313,24 +334,11 @@ export class Cell {
       throw error
     }
     this.#process = started
-    this.#subrequests = this.#countSubrequests()
+    this.#subrequests = countSubrequests(this.#plan, () => context.ingress.traffic(this.targetIds))
     this.#exceeded = undefined
     this.#startedAt = context.clock.now()
     const watch = this.#watch(started)
     void started.exited.then((how) => this.#onExit(started, watch, how))
-  }
-
-  /** Objects work for alarms and messages too, which nobody outside sees begin: not counted there. */
-  #countSubrequests(): Subrequests | undefined {
-    if (this.hasObjects) return undefined
-    const limits = new Map(
-      this.#plan.workers.map(({ worker, limits: own }) => [worker, own.subrequests ?? subrequests]),
-    )
-    return new Subrequests({
-      perRequest: [...limits.values()].reduce((sum, limit) => sum + limit, 0),
-      traffic: () => this.#context.ingress.traffic(this.targetIds),
-      now: () => performance.now(),
-    })
   }
 
   #watch(started: WorkerdProcess): Disposable {
@@ -429,21 +437,14 @@ export class Cell {
 
   /** Sees to it that a cell that is asleep wakes up for the next alarm of its objects. */
   async #awaitAlarm(): Promise<void> {
-    const { nextAlarm, clock, log } = this.#context
     this.#clearTimer()
-    if (!this.hasObjects) return
-    const namespaces = this.#plan.workers.flatMap(({ objects }) => objects.map(({ id }) => id))
-    const at = await nextAlarm(this.#plan.account, namespaces).catch((error: unknown) => {
-      // Not knowing, it is better awake: the process runs its alarms by itself.
-      log.warn('the alarms of a cell can not be read', { cell: this.#id, error: messageOf(error) })
-      return clock.now()
+    const isWaiting = (): boolean => this.#isAsleep && !this.#stopping.signal.aborted
+    const waiting = { ...this.#context, cell: this.#id, plan: this.#plan, isWaiting }
+    const timer = await awaitAlarm(waiting, (isDue) => {
+      if (isDue) this.wake()
+      else void this.#awaitAlarm()
     })
-    if (at === undefined || !this.#isAsleep || this.#stopping.signal.aborted) return
-    const waitMs = Math.max(0, Math.min(at - clock.now() - startAheadMs, longestTimerMs))
-    this.#timer = clock.after(waitMs, () => {
-      if (clock.now() + startAheadMs < at) void this.#awaitAlarm()
-      else this.wake()
-    })
+    if (timer) this.#timer = timer
   }
 
   #clearTimer(): void {

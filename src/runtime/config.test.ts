@@ -40,7 +40,7 @@ const objects: WorkerPlan['objects'] = [
 const named: WorkerExports = {
   hasDefault: true,
   handlers: ['fetch'],
-  named: [{ name: 'Named', type: 'entrypoint', handlers: [] }],
+  named: [{ name: 'Named', type: 'entrypoint', handlers: ['queue'] }],
 }
 
 function plan(worker: string, over: Partial<WorkerPlan> = {}): WorkerPlan {
@@ -130,7 +130,7 @@ const printed = `(services = [
 (name = "w1", worker = (modules = [(name = "***.js", esModule = "***"), (name = "***-entrypoint.js", esModule = "***"), (name = "index.js", esModule = "***"), (name = "m.wasm", wasm = "***")], compatibilityDate = "2026-11-01", compatibilityFlags = ["nodejs_als"], bindings = [], globalOutbound = "w1:exit")),
 (name = "w2", worker = (modules = [(name = "***.js", esModule = "***"), (name = "***-entrypoint.js", esModule = "***"), (name = "index.js", esModule = "***"), (name = "m.wasm", wasm = "***")], compatibilityDate = "2026-11-01", compatibilityFlags = ["nodejs_als"], bindings = [], globalOutbound = "w2:exit", durableObjectNamespaces = [(className = "Counter", uniqueKey = "***", enableSql = true)], durableObjectStorage = (localDisk = "objects"))),
 (name = "w0/KV", external = (address = "unix:/run/b", http = (injectRequestHeaders = [(name = "x-capability", value = "***")]))),
-(name = "agent", worker = (compatibilityDate = "2026-11-01", modules = [(name = "agent.js", esModule = "***")], bindings = [(name = "w0", service = (name = "w0", entrypoint = "***")), (name = "w1", service = (name = "w1", entrypoint = "***")), (name = "w2", service = (name = "w2", entrypoint = "***")), (name = "split", service = (name = "split", entrypoint = "Control"))], globalOutbound = "nobody")),
+(name = "agent", worker = (compatibilityDate = "2026-11-01", compatibilityFlags = ["service_binding_extra_handlers", "experimental"], modules = [(name = "agent.js", esModule = "***")], bindings = [(name = "w0", service = (name = "w0", entrypoint = "***")), (name = "w1", service = (name = "w1", entrypoint = "***")), (name = "w2", service = (name = "w2", entrypoint = "***")), (name = "w2>Named", service = (name = "w2", entrypoint = "Named")), (name = "split", service = (name = "split", entrypoint = "Control"))], globalOutbound = "nobody")),
 (name = "split", worker = (compatibilityDate = "2026-11-01", modules = [(name = "split.js", esModule = "***"), (name = "entrypoint.js", esModule = "***")], bindings = [(name = "shares", json = "***"), (name = "E0/w1", service = (name = "nobody")), (name = "E0/w2", service = (name = "w2", entrypoint = "Named", props = (json = "***")))], globalOutbound = "nobody")),
 (name = "w0:exit", external = (address = "unix:/run/ew0", http = (style = proxy))),
 (name = "w1:exit", external = (address = "unix:/run/ew1", http = (style = proxy))),
@@ -193,6 +193,7 @@ suite('the configuration of a cell', () => {
     const slot = { id: 'w0', plan: plan('sw', { code }), capabilities: new Map<string, string>() }
     const text = writeConfig(config({ slots: [slot] }))
     assert.ok(text.includes(`serviceWorkerScript = "${canary}"`))
-    assert.ok(text.includes('(name = "agent.js", esModule = "// agent")], bindings = []'))
+    const bindings = 'bindings = [(name = "w0>", service = (name = "w0"))]'
+    assert.ok(text.includes(`(name = "agent.js", esModule = "// agent")], ${bindings}`))
   })
 })

@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer'
 import type { Module, WorkerExports, WorkerPlan } from '#contract/cell.ts'
 import type { CryptoKeyWire, ObjectsWire, Wire, WorkerWire } from '#contract/wire.ts'
 import { type Capnp, CapnpSymbol, capnpVoid, isList, renderCapnp } from './capnp.ts'
+import { receiverName } from './event-message.ts'
 import type { Door, Slot } from './slots.ts'
 import {
   hasEntrypoint,
@@ -358,6 +359,8 @@ function backendsOf(slot: Slot, config: CellConfig): Capnp[] {
 function agentOf(config: CellConfig): Capnp {
   return {
     compatibilityDate: '2026-11-01',
+    // How it passes on what is no request. It alone has these flags.
+    compatibilityFlags: config.isCheck ? [] : ['service_binding_extra_handlers', 'experimental'],
     modules: [{ name: 'agent.js', esModule: config.agentSource }],
     bindings: config.slots
       .filter((slot) => slot.plan.code.format === 'modules')
@@ -366,12 +369,30 @@ function agentOf(config: CellConfig): Capnp {
         service: { name: slot.id, entrypoint: config.hiddenName },
       }))
       .concat(
+        config.isCheck ? [] : config.slots.flatMap(receiversOf),
         isSplit(config)
           ? [{ name: splitService, service: { name: splitService, entrypoint: 'Control' } }]
           : [],
       ),
     globalOutbound: nobody,
   }
+}
+
+/** What of a Worker takes events. What a service worker listens to is not known. */
+function receiversOf({ id, plan: { exports, code } }: Slot): Capnp[] {
+  const takes = code.format === 'service-worker' || takesEvents(exports.handlers)
+  const named = exports.named.filter(({ handlers }) => takesEvents(handlers))
+  return [
+    ...(takes ? [{ name: receiverName(id, undefined), service: { name: id } }] : []),
+    ...named.map(({ name }): Capnp => ({
+      name: receiverName(id, name),
+      service: { name: id, entrypoint: name },
+    })),
+  ]
+}
+
+function takesEvents(handlers: readonly string[]): boolean {
+  return handlers.includes('queue') || handlers.includes('scheduled')
 }
 
 function exitName(slot: Slot): string {

@@ -11,6 +11,7 @@ import type {
   ModuleType,
   WorkerPlan,
 } from '#contract/cell.ts'
+import type { EventHost } from '#contract/events.ts'
 import { type BlobKey, blobKey, workerName } from '#contract/ids.ts'
 import type { Log, LogFields } from '#contract/ports/log.ts'
 import {
@@ -35,7 +36,7 @@ import { startCellHost } from './host.ts'
 
 /** The runtime with the rooms around it as they are, for the tests of this folder. */
 export interface Fixture extends AsyncDisposable {
-  readonly host: CellHost
+  readonly host: CellHost & EventHost
   readonly runDirectory: string
   /** What was logged, newest last. */
   readonly log: readonly { readonly message: string; readonly fields: LogFields }[]

@@ -33,6 +33,8 @@ export type CellHostOptions = {
   /** How long requests may finish while visitors are held for a process that takes over objects. */
   readonly holdMs: number
   readonly startTimeoutMs: number
+  /** How long the handler of an event may take, if not as long as at Cloudflare. */
+  readonly eventMs?: number
   /** How long a cell may be idle before it is put to sleep. Absent: cells do not sleep. */
   readonly sleepMs?: number | undefined
   readonly limits: HostLimits

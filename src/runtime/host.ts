@@ -9,15 +9,17 @@ import type {
   WorkerPlan,
 } from '#contract/cell.ts'
 import { messageOf, OperatorError } from '#contract/errors.ts'
+import type { EventHost, EventPort } from '#contract/events.ts'
 import type { AccountId, ObjectNamespaceId } from '#contract/ids.ts'
 import { liveKey, type RoutedWorker, type Target } from '#contract/snapshot.ts'
 import { Cell, type CellContext } from './cell.ts'
 import { measureBaseline, runCheck, type StartCost } from './check.ts'
+import { Events } from './events.ts'
 import { Gate, SharedGate } from './gate.ts'
 import type { CellHostOptions } from './host-options.ts'
 import { Idleness } from './idleness.ts'
 import { type Jail, openJail } from './jail.ts'
-import { shortestIdleMs } from './limits.ts'
+import { eventMs, shortestIdleMs } from './limits.ts'
 import { loadModules } from './modules.ts'
 import { sweepOrphans } from './orphans.ts'
 import { Previews } from './previews.ts'
@@ -51,7 +53,7 @@ type Start = 'start' | 'restore'
  * Starts, feeds, watches and stops cells. Owned by `main.ts`. Kills what an earlier server left
  * running in the run directory. Throws an `OperatorError` if workerd can't be run.
  */
-export async function startCellHost(options: CellHostOptions): Promise<CellHost> {
+export async function startCellHost(options: CellHostOptions): Promise<CellHost & EventHost> {
   const { runDirectory, workerdPath, log } = options
   if (!existsSync(workerdPath)) throw new OperatorError(`workerd is missing at ${workerdPath}.`)
   if (Buffer.byteLength(runDirectory) + socketNameLength > longestSocketPath) {
@@ -64,7 +66,7 @@ export async function startCellHost(options: CellHostOptions): Promise<CellHost>
   return host
 }
 
-class WorkerdHost implements CellHost {
+class WorkerdHost implements CellHost, EventHost {
   readonly #options: CellHostOptions
   readonly #context: CellContext
   readonly #closing = new AbortController()
@@ -73,6 +75,7 @@ class WorkerdHost implements CellHost {
   readonly #checking = new Set<Promise<unknown>>()
   readonly #retirement: Retirement
   readonly #previews: Previews
+  readonly #events: Events
   readonly #idleness: Idleness | undefined
   /** Which cell each Worker is in, by `liveKey`. */
   #places: ReadonlyMap<string, Cell> = new Map()
@@ -113,6 +116,16 @@ class WorkerdHost implements CellHost {
       changed: () => this.#publish(),
     })
     this.#idleness = this.#watchIdleness(options)
+    this.#events = new Events({
+      ...options,
+      eventMs: options.eventMs ?? eventMs,
+      closing: this.#closing.signal,
+      cellOf: ({ account, worker }) => this.#places.get(liveKey({ account, worker })),
+    })
+  }
+
+  get events(): EventPort {
+    return this.#events
   }
 
   #watchIdleness({ sleepMs, lingerMs, clock, ingress }: CellHostOptions): Idleness | undefined {
@@ -372,6 +385,7 @@ class WorkerdHost implements CellHost {
     }
     this.#places = places
     this.#options.ingress.publishLive({ workers })
+    this.#events.changed()
   }
 
   #refuseIfClosed(): void {

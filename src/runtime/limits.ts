@@ -37,6 +37,15 @@ export const longestLimitPauseMs = 250
 export const idleCells = 50
 export const shortestIdleMs = 30_000
 
+/**
+ * How long the handler of an event may take. developers.cloudflare.com/queues/platform/limits:
+ * "Consumer duration (wall clock time)", and workers/platform/limits: cron triggers, 15 minutes.
+ */
+export const eventMs = 15 * 60_000
+
+/** How long an event waits for a process that is being started or replaced. */
+export const eventWaitMs = 30_000
+
 /** What one request may ask of others. Page as above: "Subrequests", 10 000. */
 export const subrequests = 10_000
 

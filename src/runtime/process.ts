@@ -28,6 +28,11 @@ export type ProcessOptions = {
   readonly account: AccountId | undefined
   /** Folders of Durable Objects that it may use. Made if they are missing. */
   readonly objects: readonly string[]
+  /**
+   * Whether compatibility flags may be experimental: the agent needs that to pass on events. A check
+   * has it not, and so refuses Workers that name such flags.
+   */
+  readonly experimental: boolean
   /** What the kernel holds it to, where it can. */
   readonly limits: CellLimits
   /** How long it may take until the agent answers. */
@@ -66,6 +71,11 @@ export class StartError extends Error {
     this.name = 'StartError'
     this.timedOut = timedOut
   }
+}
+
+/** There was no process that could have seen a call. */
+export class RefusedError extends Error {
+  override readonly name = 'RefusedError'
 }
 
 // A refused connection costs 0.2 ms; a start takes tens of milliseconds.
@@ -110,7 +120,7 @@ export class WorkerdProcess {
     if (child.stdout) logLines(child.stdout, options.log)
     if (child.stderr) logLines(child.stderr, options.log)
     while (!started.isGone) {
-      const answered = await started.#post([], deadline).catch(() => undefined)
+      const answered = await started.#call([], deadline).catch(() => undefined)
       if (answered !== undefined) return started
       if (deadline.aborted || options.signal.aborted) {
         started.kill()
@@ -146,15 +156,26 @@ export class WorkerdProcess {
 
   /** Resolves when its thread has got round to answering, however long that takes. */
   async ping(): Promise<void> {
-    await this.#post([], this.#gone.signal)
+    await this.#call([], this.#gone.signal)
   }
 
   /** Calls hidden entrypoints, all at once. Throws what the first of them threw. */
   async call(calls: readonly AgentCall[], timeoutMs: number): Promise<readonly unknown[]> {
-    const text = await this.#post(calls, AbortSignal.timeout(timeoutMs))
+    const text = await this.#call(calls, AbortSignal.timeout(timeoutMs))
     return agentResults.parse(JSON.parse(text)).map((result) => {
       if (!result.ok) throw new Error(result.message)
       return result.result
+    })
+  }
+
+  /**
+   * Has the agent deliver an event, however long that takes; answers with its JSON. Throws a
+   * `RefusedError` if it was not there to take it.
+   */
+  deliver(event: Uint8Array, stop: AbortSignal): Promise<string> {
+    return this.#post(event, {
+      path: '/event',
+      deadline: AbortSignal.any([stop, this.#gone.signal]),
     })
   }
 
@@ -171,13 +192,20 @@ export class WorkerdProcess {
     if (!this.#isGone) this.#spawned.kill()
   }
 
-  #post(calls: readonly AgentCall[], deadline: AbortSignal): Promise<string> {
+  #call(calls: readonly AgentCall[], deadline: AbortSignal): Promise<string> {
+    return this.#post(JSON.stringify(calls), { path: '/', deadline })
+  }
+
+  #post(
+    body: string | Uint8Array,
+    { path, deadline }: { readonly path: string; readonly deadline: AbortSignal },
+  ): Promise<string> {
     const { promise, resolve, reject } = Promise.withResolvers<string>()
     const outgoing = request(
       {
         socketPath: this.#options.agentSocket,
         method: 'POST',
-        path: '/',
+        path,
         headers: { host: 'agent', 'content-type': 'application/json' },
         agent: false,
         signal: AbortSignal.any([this.#options.signal, deadline]),
@@ -196,9 +224,12 @@ export class WorkerdProcess {
       },
     )
     outgoing.on('error', (error) => {
-      reject(deadline.aborted ? new Error('no answer in time', { cause: error }) : error)
+      const isRefused =
+        'code' in error && (error.code === 'ECONNREFUSED' || error.code === 'ENOENT')
+      if (isRefused) reject(new RefusedError('nobody listens', { cause: error }))
+      else reject(deadline.aborted ? new Error('no answer in time', { cause: error }) : error)
     })
-    outgoing.end(JSON.stringify(calls))
+    outgoing.end(body)
     return promise
   }
 }
@@ -223,7 +254,8 @@ async function launch(options: ProcessOptions): Promise<Spawned> {
   await file.writeFile(options.config)
   // Nothing of the server's environment is the cell's business.
   const environment = { PATH: '/usr/bin:/bin', TZ: 'UTC', ...ownerMark(runDirectory) }
-  const serve = ['serve', '/proc/self/fd/3']
+  const flags = options.experimental ? ['--experimental'] : []
+  const serve = ['serve', ...flags, '/proc/self/fd/3']
   const spawned = jail
     ? await jail.spawn({
         ...options,

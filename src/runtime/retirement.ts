@@ -2,6 +2,7 @@ import { messageOf } from '#contract/errors.ts'
 import type { AccountId } from '#contract/ids.ts'
 import type { Cell } from './cell.ts'
 import type { CellHostOptions } from './host-options.ts'
+import { eventMs } from './limits.ts'
 
 /** After these, the oldest of an account gives up the rest of its `waitUntil` work. */
 const lingerersPerAccount = 3
@@ -18,8 +19,8 @@ type Leaver = {
 }
 
 /**
- * Where cells go that are out of the table: they finish their requests, stay for `waitUntil` work,
- * and stop. Deploys that come faster than that must not pile up processes.
+ * Where cells go that are out of the table: they finish their requests and events, stay for
+ * `waitUntil` work, and stop. Deploys that come faster than that must not pile up processes.
  */
 export class Retirement {
   readonly #options: CellHostOptions
@@ -62,7 +63,7 @@ export class Retirement {
   async #leave({ cell, hurry, cut }: Leaver): Promise<void> {
     const { ingress, clock, drainMs, lingerMs } = this.#options
     const closed = aborted(cut.signal).then(() => ingress.drain(cell.targetIds, 0))
-    await Promise.race([ingress.drain(cell.targetIds, drainMs), closed])
+    await Promise.race([ingress.drain(cell.targetIds, drainMs, eventMs), closed])
     const { promise: lingered, resolve } = Promise.withResolvers<void>()
     const timer = clock.after(lingerMs, resolve)
     await Promise.race([lingered, aborted(hurry.signal)])

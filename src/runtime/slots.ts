@@ -1,5 +1,6 @@
 import type { Grant } from '#contract/backend.ts'
 import type { CellPlan, PlannedBinding, WorkerPlan } from '#contract/cell.ts'
+import type { WorkerName } from '#contract/ids.ts'
 import type { Random } from '#contract/ports/random.ts'
 import type { Assignment } from './assignment.ts'
 import { populatesProcessEnv } from './process-env.ts'
@@ -65,6 +66,13 @@ export function socketPath(folder: string, name: string): string {
 
 /** What names of sockets add to the run directory at most, to fit in a socket's address with it. */
 export const socketNameLength = '/0123456789ab/w01234567'.length
+
+/** One version of a Worker, drawn by the shares of all. */
+export function drawSlot(slots: readonly Slot[], worker: WorkerName): Slot | undefined {
+  const versions = slots.filter(({ plan }) => plan.worker === worker)
+  let left = Math.random() * versions.reduce((sum, { plan }) => sum + plan.percentage, 0)
+  return versions.find(({ plan }) => (left -= plan.percentage) < 0) ?? versions.at(-1)
+}
 
 /** What a cell's Workers may call over its backplane. */
 export function grantsOf(cell: string, slots: readonly Slot[]): readonly Grant[] {

@@ -1,4 +1,22 @@
+import type { CellPlan } from '#contract/cell.ts'
 import type { Traffic } from '#contract/snapshot.ts'
+import { subrequests } from './limits.ts'
+
+/**
+ * The account of a cell. Objects work for alarms and messages too, which nobody outside sees begin:
+ * not counted there.
+ */
+export function countSubrequests(
+  { workers }: CellPlan,
+  traffic: SubrequestsOptions['traffic'],
+): Subrequests | undefined {
+  if (workers.some(({ objects }) => objects.length > 0)) return undefined
+  const limits = new Map(
+    workers.map(({ worker, limits: own }) => [worker, own.subrequests ?? subrequests]),
+  )
+  const perRequest = [...limits.values()].reduce((sum, limit) => sum + limit, 0)
+  return new Subrequests({ perRequest, traffic, now: () => performance.now() })
+}
 
 export type SubrequestsOptions = {
   /** How many requests one request of a visitor may make in turn, over all Workers of the cell. */

@@ -41,6 +41,7 @@ export async function launchThrowAway(
     folder,
     sockets: [agentSocket],
     runDirectory: context.runDirectory,
+    experimental: false,
     jail: context.jail(),
     account: checked?.worker.account,
     objects: [],
