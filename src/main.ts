@@ -75,15 +75,16 @@ export async function startServer(config: Config): Promise<RunningServer> {
   await using stack = new AsyncDisposableStack()
   const drivers = await openDrivers(config, stack)
   const acme = new Acme()
+  const served = await openBindings(config, drivers, stack)
   const ingress = createIngress({
     ...drivers,
     httpsRedirect: config.httpsRedirect,
     challenges: acme.challenges,
     trust: trustOf(config.trustedProxies),
+    sites: served.map(({ live }) => live?.sites).find((sites) => sites !== undefined),
     waker: { wake: (worker) => host.wake(worker) },
   })
   stack.use(ingress)
-  const served = await openBindings(config, drivers, stack)
   const code = drivers.blob
   const objectsDirectory = join(config.dataDirectory, 'objects')
   const host = stack.use(

@@ -116,7 +116,8 @@ async function send(response: ServerResponse, reply: BackendReply): Promise<void
   const { status, reason, headers, body } = reply
   if (body === undefined || typeof body === 'string' || body instanceof Uint8Array) {
     const length = typeof body === 'string' ? Buffer.byteLength(body) : (body?.byteLength ?? 0)
-    const all = { ...headers, 'content-length': length }
+    // A reply to HEAD says how long it would have been.
+    const all = { 'content-length': length, ...headers }
     if (reason === undefined) response.writeHead(status, all)
     else response.writeHead(status, reason, all)
     response.end(body)

@@ -51,18 +51,28 @@ export interface SiteServer {
 /** The files that a version of a Worker is stored with: a `Site` without whose it is. */
 export type SiteFiles = Pick<Site, 'manifest' | 'config'>
 
+/** Whose upload it is, and what else it says that decides how files are served. */
+export type SiteUpload = {
+  readonly owner: Owner
+  readonly compatibilityDate: string | undefined
+  readonly compatibilityFlags: readonly string[]
+}
+
 /** All that the binding of static assets is to the house. */
 export interface Sites extends SiteServer {
   /**
    * Reads `assets` of an upload's metadata: which files, by the token that ended their upload, and how
    * they are served. Throws an `ApiError` for files that are not all there or not this Worker's.
    */
-  admit(assets: Json, owner: Owner): Promise<SiteFiles>
-  /** Other ways to serve the same files: what an upload with `keep_assets` says of them. */
-  readmit(assets: Json, kept: SiteFiles): SiteFiles
+  admit(assets: Json, of: SiteUpload): Promise<SiteFiles>
   /**
-   * Removes every file that neither one of these manifests nor an upload that is under way names. To be
-   * called while no version is stored.
+   * The same files for another version: what an upload with `keep_assets` says of them. Throws an
+   * `ApiError` if there are none.
    */
-  sweep(manifests: ReadonlySet<BlobKey>): Promise<void>
+  readmit(assets: Json, of: SiteUpload, kept: SiteFiles | undefined): SiteFiles
+  /**
+   * Is told, once, how to learn which manifests stored versions name. Removes what none of them names
+   * and nothing that is being made: now, and once a day.
+   */
+  sweepBy(manifests: () => Promise<ReadonlySet<BlobKey>>): Promise<void>
 }

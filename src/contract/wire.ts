@@ -23,8 +23,8 @@ export type Wire =
 /** A binding whose back end is ours, reached over the backplane with workerd's native client. */
 export type BackendWire = {
   readonly type: 'backend'
-  /** The kind of native binding, by its name in workerd's schema. */
-  readonly client: 'kvNamespace'
+  /** The kind of native binding, by its name in workerd's schema; `fetcher`: the service itself. */
+  readonly client: 'kvNamespace' | 'fetcher'
   /** What it points at, as the binding's `serve` is told. */
   readonly resource: Json
 }

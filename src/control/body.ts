@@ -2,13 +2,12 @@ import { Buffer } from 'node:buffer'
 import type { z } from 'zod'
 import { messageOf } from '#contract/errors.ts'
 import { parseJson } from '#contract/json-text.ts'
+import { boundaryOf, type Part, readMultipart } from '#contract/multipart.ts'
 import { uploadUnreadable, scriptTooLarge } from '#deploy/errors.ts'
-import { uploadBytes } from '#deploy/limits.ts'
+import { uploadBytes, uploadParts } from '#deploy/limits.ts'
 import { reasonOf } from '#deploy/metadata.ts'
-import type { Part } from '#deploy/upload.ts'
 import { bodyInvalid, bodyTooLarge } from './errors.ts'
 import { discardedBytes, jsonBytes } from './limits.ts'
-import { boundaryOf, readMultipart } from './multipart.ts'
 
 // Bodies of requests. Each is read up to its limit and not a byte further.
 
@@ -53,7 +52,7 @@ export async function readForm(request: Request): Promise<readonly Part[]> {
     throw uploadUnreadable('it is neither a multipart form nor JavaScript')
   }
   if (boundary === undefined) throw uploadUnreadable('its content type names no boundary')
-  const parts = readMultipart(bytes, boundary)
+  const parts = readMultipart(bytes, boundary, uploadParts)
   if (!parts) throw uploadUnreadable('it is not a valid multipart form')
   return parts
 }

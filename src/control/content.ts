@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import type { Module, ModuleType } from '#contract/cell.ts'
+import type { Part } from '#contract/multipart.ts'
 import type { Blob as Blobs } from '#contract/ports/blob.ts'
-import type { Part } from '#deploy/upload.ts'
 import type { Version } from './records.ts'
 
 /** Content types of modules, as uploads name them. */

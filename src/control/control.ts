@@ -65,12 +65,13 @@ export interface Control {
 
 export function createControl(options: ControlOptions): Control {
   const parts = assemble(options)
-  const { activation, classes, identities, maker, publication, workers } = parts
+  const { activation, classes, identities, maker, publication, registry, store, workers } = parts
   return {
     fetch: createApp(apiOf(options, parts)),
     async prepare(knownToken) {
       await maker.sweep()
       await classes.sweep()
+      await registry.sites?.sweepBy(() => store.allManifests())
       const administrator = await identities.administrator(knownToken)
       await publication.publish()
       return administrator

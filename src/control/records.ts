@@ -106,6 +106,14 @@ export const versionBody = z.object({
       size: z.int(),
     }),
   ),
+  /** The files, and whether there is code beside them. */
+  assets: z
+    .object({
+      manifest: blobKey,
+      config: z.record(z.string(), jsonValue),
+      hasWorker: z.boolean(),
+    })
+    .exactOptional(),
   compatibilityDate: z.string().exactOptional(),
   compatibilityFlags: z.array(z.string()),
   exports: exportsRecord,

@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { z } from 'zod'
+import type { Sites } from '#contract/assets.ts'
 import type { Binding, Entry, LiveBinding, Owner, VersionFacts } from '#contract/binding.ts'
 import type { PlannedBinding, WorkerLimits, WorkerPlan } from '#contract/cell.ts'
 import type { Blob } from '#contract/ports/blob.ts'
@@ -30,6 +31,11 @@ export class Registry {
   /** Every live half, once: two kinds may share one. */
   get lives(): ReadonlySet<LiveBinding> {
     return new Set([...this.#served.values()].flatMap(({ live }) => live ?? []))
+  }
+
+  /** Whose the files of Workers are, if any kind of binding that is served has them. */
+  get sites(): Sites | undefined {
+    return [...this.lives].find(({ sites }) => sites !== undefined)?.sites
   }
 
   /** Reads and admits an uploaded entry. Throws an `ApiError` if it can't be stored. */
@@ -101,8 +107,13 @@ export class Registry {
   }
 }
 
-function factsOf({ id, annotations, createdAt }: Version): VersionFacts {
-  return { id, tag: annotations['workers/tag'] ?? '', createdAt }
+function factsOf({ id, annotations, createdAt, account, assets }: Version): VersionFacts {
+  return {
+    id,
+    tag: annotations['workers/tag'] ?? '',
+    createdAt,
+    ...(assets && { site: { account, ...assets } }),
+  }
 }
 
 const limitsSchema = z.object({

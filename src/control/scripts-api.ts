@@ -122,6 +122,7 @@ function setContent(options: WorkersApiOptions): Run {
       ...(date !== undefined && { compatibility_date: date }),
       compatibility_flags: flags,
       keep_bindings: typesOf(latest),
+      keep_assets: latest.assets !== undefined,
     })
     const change = {
       key: keyOf(call),

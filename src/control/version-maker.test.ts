@@ -11,6 +11,7 @@ import { type MadeVersion, VersionMaker } from './version-maker.ts'
 const upload: Upload = {
   metadata: { main_module: 'a.js', compatibility_date: '2026-11-01' },
   format: 'modules',
+  isFilesOnly: false,
   mainModule: 'a.js',
   modules: [
     { name: 'a.js', type: 'esModule', bytes: new TextEncoder().encode('export default {}') },

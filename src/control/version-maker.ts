@@ -5,7 +5,13 @@ import { blobKey, type BlobKey, versionId } from '#contract/ids.ts'
 import type { Json } from '#contract/json.ts'
 import type { Ports } from '#contract/ports.ts'
 import { checkCompatibility } from '#deploy/compatibility.ts'
-import { noHandlers, serviceMissing, uploadInvalid } from '#deploy/errors.ts'
+import {
+  assetsMissing,
+  featureUnavailable,
+  noHandlers,
+  serviceMissing,
+  uploadInvalid,
+} from '#deploy/errors.ts'
 import type { Metadata } from '#deploy/metadata.ts'
 import type { Upload, UploadedModule } from '#deploy/upload.ts'
 import { entryOf, resolveBindings, unservedBinding } from '#deploy/version.ts'
@@ -83,6 +89,9 @@ export class VersionMaker {
     })
     this.#checkServed(sources)
     const admitted = await this.#admit(sources, facts.key)
+    const assets = await this.#admitFiles(upload, facts.key, previous)
+    const unfilled = admitted.find(({ type }) => type === 'assets' && !assets)
+    if (unfilled) throw assetsMissing(unfilled.name)
     const { modules, written } = await this.#writeModules(facts.key, upload.modules)
     try {
       const draft: Version = {
@@ -92,6 +101,7 @@ export class VersionMaker {
         format: upload.format,
         mainModule: upload.mainModule,
         modules,
+        ...(assets && { assets }),
         ...(metadata.compatibility_date !== undefined && {
           compatibilityDate: metadata.compatibility_date,
         }),
@@ -102,7 +112,7 @@ export class VersionMaker {
       }
       const plan = await this.#options.registry.plan(draft)
       await this.#checkServices(plan, entries)
-      const { exports, startupTimeMs } = await this.#check(plan)
+      const { exports, startupTimeMs } = upload.isFilesOnly ? noCode : await this.#check(plan)
       const { key, isDeployed } = facts
       const seen = { key, metadata, exports, bindings: admitted, isDeployed }
       const { bindings, ...classified } = await this.#options.classes.decide(seen)
@@ -198,6 +208,26 @@ export class VersionMaker {
     )
   }
 
+  /** The files of an upload, or, where it says so, those of the version before it. */
+  async #admitFiles(
+    { metadata, isFilesOnly }: Upload,
+    key: WorkerKey,
+    previous: Version | undefined,
+  ): Promise<Version['assets']> {
+    const { assets, keep_assets: isKept } = metadata
+    const { sites } = this.#options.registry
+    if (assets === undefined && !isKept) return undefined
+    if (!sites) throw featureUnavailable('Static assets')
+    const hasWorker = !isFilesOnly
+    const of = {
+      owner: key,
+      compatibilityDate: metadata.compatibility_date,
+      compatibilityFlags: metadata.compatibility_flags ?? [],
+    }
+    if (!isKept) return { ...(await sites.admit(assets ?? {}, of)), hasWorker }
+    return { ...sites.readmit(assets ?? {}, of, previous?.assets), hasWorker }
+  }
+
   /** Stores modules that are not there yet; `written` are those. */
   async #writeModules(
     key: WorkerKey,
@@ -239,12 +269,18 @@ export class VersionMaker {
   }
 }
 
+/** What a check would say of a version without code. */
+const noCode = {
+  exports: { hasDefault: true, handlers: [], named: [] },
+  startupTimeMs: 0,
+} as const
+
 function compatibilityText({ compatibilityDate, compatibilityFlags }: Version): string {
   return JSON.stringify([compatibilityDate, compatibilityFlags])
 }
 
 function shownMetadata(metadata: Metadata): Record<string, Json> {
-  const { bindings: _, keep_bindings: __, annotations: ___, ...shown } = metadata
+  const { bindings: _, keep_bindings: __, annotations: ___, assets: ____, ...shown } = metadata
   return Object.fromEntries(
     Object.entries(shown).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])),
   )

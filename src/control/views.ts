@@ -95,7 +95,7 @@ export function shownScript(worker: Worker, latest: Version | undefined): Shown 
     created_on: worker.createdAt,
     modified_on: worker.modifiedAt,
     usage_model: 'standard',
-    has_assets: false,
+    has_assets: latest?.assets !== undefined,
     ...migrationTagOf(worker),
     ...(latest && {
       etag: latest.etag,

@@ -225,6 +225,12 @@ export class WorkerStore {
   async allModuleKeys(): Promise<ReadonlySet<BlobKey>> {
     return keysOf(await this.#sql.read(sql`SELECT record FROM version`))
   }
+
+  /** The manifests of all files that any version of any account has. */
+  async allManifests(): Promise<ReadonlySet<BlobKey>> {
+    const rows = await this.#sql.read(sql`SELECT record FROM version`)
+    return new Set(rows.flatMap((row) => bodyOf(row).assets?.manifest ?? []))
+  }
 }
 
 function putWorker(worker: Worker): Statement {

@@ -29,6 +29,8 @@ function canBecome(from: WorkerPlan, to: WorkerPlan): boolean {
   if (from.worker !== to.worker) return false
   if (!isSameCode(from.code, to.code) || !isSame(from.exports, to.exports)) return false
   if (!isSame(from.objects, to.objects)) return false
+  // Whoever calls a Worker with files is bound to what asks for those first.
+  if ((from.version.site === undefined) !== (to.version.site === undefined)) return false
   // A service worker's bindings are global variables: nothing of ours runs in there to set them.
   if (from.code.format === 'service-worker') return isSame(from.bindings, to.bindings)
   return isSame(shapeOf(from.bindings), shapeOf(to.bindings))

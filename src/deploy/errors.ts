@@ -241,3 +241,15 @@ export const aliasTooLong = defineError(
   (alias: string, worker: string) =>
     `The preview alias "${alias}" and the name of the Worker "${worker}", with a dash between, are longer than 63 characters.`,
 )
+
+export const bindingWithoutCode = defineError(
+  10_021,
+  400,
+  (name: string) =>
+    `The binding "${name}" has no code to be used by: a Worker without a main module has assets alone.`,
+)
+export const assetsMissing = defineError(
+  10_021,
+  400,
+  (name: string) => `The binding "${name}" is of static assets, and this version has none.`,
+)

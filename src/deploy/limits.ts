@@ -17,9 +17,6 @@ export const metadataBytes = mebibyte
 /** Parts of an upload form. Ours. */
 export const uploadParts = 1_000
 
-/** Bytes of the headers of one part. Ours: a name and a file name of the longest fit often over. */
-export const partHeadBytes = 16 * 1024
-
 /** Characters of the name of a module. Ours. */
 export const moduleNameLength = 512
 

@@ -47,6 +47,7 @@ export const metadataSchema = z
     observability: jsonObject.exactOptional(),
     limits: workerLimits.exactOptional(),
     assets: jsonValue.exactOptional(),
+    keep_assets: z.boolean().exactOptional(),
     exports: jsonValue.exactOptional(),
   })
   .catchall(jsonValue)

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import * as fc from 'fast-check'
 import { ApiError } from '#contract/errors.ts'
+import type { Part } from '#contract/multipart.ts'
 import * as limits from './limits.ts'
-import { type Part, readUpload } from './upload.ts'
+import { readUpload } from './upload.ts'
 
 const esModule = 'application/javascript+module'
 const script = 'application/javascript'
@@ -62,6 +63,7 @@ suite('upload forms: the dialects of control-api.md §2.4', () => {
         },
         format: 'modules',
         mainModule: 'worker.js',
+        isFilesOnly: false,
         modules: [
           { name: 'worker.js', type: 'esModule', bytes: code.bytes },
           { name: './lib/note.txt', type: 'text', bytes: note.bytes },
@@ -83,6 +85,27 @@ suite('upload forms: the dialects of control-api.md §2.4', () => {
       ],
     )
   })
+})
+
+suite('upload forms: files without code', () => {
+  const forms: readonly (readonly [string, object])[] = [
+    ['uploaded', { assets: { jwt: 'x' } }],
+    ['kept', { keep_assets: true }],
+  ]
+  for (const [title, json] of forms) {
+    test(title, () => {
+      const { isFilesOnly, format, mainModule, modules: written } = readUpload([metadata(json)])
+      const names = written.map(({ name }) => name)
+      assert.deepEqual(
+        { isFilesOnly, format, names },
+        {
+          isFilesOnly: true,
+          format: 'modules',
+          names: [mainModule],
+        },
+      )
+    })
+  }
 })
 
 suite('upload forms: what is a module, and of which type', () => {
@@ -173,7 +196,11 @@ suite('upload forms: refused', () => {
     ],
     ['metadata of a wrong shape', [metadata([]), main], /expected object/],
     ['no main module named', [metadata({}), main], /must name a "main_module" or a "body_part"/],
-    ['assets alone', [metadata({ assets: { jwt: 'x' } })], /Static assets are not available/],
+    [
+      'assets alone, and what would need code',
+      [metadata({ assets: { jwt: 'x' }, bindings: [{ type: 'assets', name: 'ASSETS' }] })],
+      /The binding "ASSETS" has no code/,
+    ],
     ['a main module that is not there', [modules], /No such module "worker\.js"/],
     ['a body part that is not there', [metadata({ body_part: 'b' }), main], /No such module "b"/],
     [

@@ -1,19 +1,10 @@
 import type { ModuleType } from '#contract/cell.ts'
 import { messageOf } from '#contract/errors.ts'
 import { parseJson } from '#contract/json-text.ts'
+import type { Part } from '#contract/multipart.ts'
 import * as errors from './errors.ts'
 import * as limits from './limits.ts'
 import { type Metadata, readMetadata, unflatten } from './metadata.ts'
-
-/** One part of an upload form. */
-export type Part = {
-  readonly name: string
-  /** Absent: a field, not a file. */
-  readonly filename?: string
-  /** The part's content type, or `""`. */
-  readonly type: string
-  readonly bytes: Uint8Array
-}
 
 /** A version as it was uploaded. */
 export type Upload = {
@@ -21,6 +12,8 @@ export type Upload = {
   readonly format: 'modules' | 'service-worker'
   /** The name of one of the modules. */
   readonly mainModule: string
+  /** Whether there are files and no code: the one module is then ours, and answers nobody. */
+  readonly isFilesOnly: boolean
   /** Without source maps: those are not part of what runs, and nothing here reads them. */
   readonly modules: readonly UploadedModule[]
 }
@@ -44,7 +37,7 @@ export function readUpload(parts: readonly Part[]): Upload {
   const { main_module: main, body_part: body } = metadata
   const mainModule = main ?? body
   if (mainModule === undefined) {
-    if (metadata.assets !== undefined) throw errors.featureUnavailable('Static assets')
+    if (metadata.assets !== undefined || metadata.keep_assets) return filesOnly(metadata)
     throw errors.uploadInvalid('The metadata must name a "main_module" or a "body_part".')
   }
   const format = main === undefined ? 'service-worker' : 'modules'
@@ -52,7 +45,18 @@ export function readUpload(parts: readonly Part[]): Upload {
   if (!modules.some(({ name }) => name === mainModule)) {
     throw errors.uploadInvalid(`No such module "${mainModule}".`)
   }
-  return { metadata, format, mainModule, modules }
+  return { metadata, format, mainModule, modules, isFilesOnly: false }
+}
+
+/** Code that is asked for nothing: every request is answered from the files. */
+const emptyModule = 'export default {}'
+
+function filesOnly(metadata: Metadata): Upload {
+  const [entry] = metadata.bindings ?? []
+  if (entry) throw errors.bindingWithoutCode(entry.name)
+  const name = 'assets-only.js'
+  const module = { name, type: 'esModule', bytes: new TextEncoder().encode(emptyModule) } as const
+  return { metadata, format: 'modules', mainModule: name, modules: [module], isFilesOnly: true }
 }
 
 function metadataOf(parts: readonly Part[]): Metadata {

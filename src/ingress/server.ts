@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
+import type { SiteServer } from '#contract/assets.ts'
 import type { Address, Listening } from '#contract/listening.ts'
 import type { Log } from '#contract/ports/log.ts'
 import type { Random } from '#contract/ports/random.ts'
@@ -16,11 +17,12 @@ import type {
 import type { Certificates } from './certificates.ts'
 import { Doors } from './doors.ts'
 import type { VisitorRequest, VisitorResponse } from './exchange.ts'
+import { type Asked, answerFromFiles } from './files.ts'
 import { hasBody, type Outcome, Upstream } from './forward.ts'
 import { InFlight } from './in-flight.ts'
 import { holdWaitMs, restartWaitMs, urlBytes, wakeWaitMs } from './limits.ts'
 import { type ErrorPage, pages, redirectTo, sendPage, sendText } from './pages.ts'
-import { pick } from './split.ts'
+import { choose, pick, type Wish } from './split.ts'
 import { isAsleep, isHeld, isWaking, type Site, Table } from './table.ts'
 import {
   colo,
@@ -41,6 +43,8 @@ export type IngressOptions = {
   readonly challenges?: ReadonlyMap<string, string>
   readonly random: Random
   readonly log: Log
+  /** Answers from the files of Workers. Without it their code answers everything. */
+  readonly sites?: SiteServer | undefined
   /** Starts what has no process. Without it nothing is woken. */
   readonly waker?: WakePort
 }
@@ -194,11 +198,13 @@ class IngressServer implements Ingress {
     const visit = this.#visit(request, ray)
     if ('status' in visit) return visit
     const began = performance.now()
+    const wish = wishOf(request)
     let patienceMs = 0
     for (let broken = 0; ;) {
       const site = this.#table.find(visit) ?? (await this.#table.findPreview(visit.hostname))
       if (!site) return pages.noWorker
-      const target = this.#pick(site, request)
+      if (await this.#fromFiles(choose(site, wish), { request, response, visit })) return undefined
+      const target = pick(site, wish)
       if (target) {
         const outcome = await this.#once(request, response, { visit, target })
         if (outcome === 'answered') return undefined
@@ -217,6 +223,14 @@ class IngressServer implements Ingress {
       await pause(5)
       if (!(await this.#table.up(visit, site, left))) return pages.unavailable
     }
+  }
+
+  /** Has a request answered from the files of the version that it is for, if they have an answer. */
+  #fromFiles(target: Target | undefined, asked: Asked): boolean | Promise<boolean> {
+    const { sites } = this.#options
+    return target?.site !== undefined && sites !== undefined
+      ? answerFromFiles(sites, target.site, asked)
+      : false
   }
 
   async #once(
@@ -252,12 +266,13 @@ class IngressServer implements Ingress {
   }): Promise<ErrorPage | undefined> {
     const visit = this.#visit(upgrade.request, this.#ray())
     if ('status' in visit) return visit
+    const wish = wishOf(upgrade.request)
     const began = performance.now()
     let patienceMs = 0
     for (let broken = 0; ;) {
       const site = this.#table.find(visit) ?? (await this.#table.findPreview(visit.hostname))
       if (!site) return pages.noWorker
-      const target = this.#pick(site, upgrade.request)
+      const target = pick(site, wish)
       if (target) {
         const headers = forwardedHeaders(upgrade.request, visit, target)
         const outcome = await this.#joinOnce({ ...upgrade, headers, target })
@@ -284,13 +299,6 @@ class IngressServer implements Ingress {
     } finally {
       flight.end({ isAnswered: false })
     }
-  }
-
-  #pick(site: Site, { headers }: VisitorRequest): Target | undefined {
-    return pick(site, {
-      header: (name) => headers[name]?.toString(),
-      chance: Math.random,
-    })
   }
 
   /** How long a request waits for its Worker's process, in ms. One that sleeps is woken. */
@@ -343,6 +351,15 @@ const isTarget = /^\/[!-~]*$/
  */
 function repeatsAfter(outcome: Outcome | Exceeded): number {
   return typeof outcome === 'object' ? 1 : 2
+}
+
+/** What a request says of the version that it is for. It has one chance, however often it is tried. */
+function wishOf({ headers }: VisitorRequest): Wish {
+  let drawn: number | undefined
+  return {
+    header: (name) => headers[name]?.toString(),
+    chance: () => (drawn ??= Math.random()),
+  }
 }
 
 const repeatable: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])

@@ -20,6 +20,15 @@ export type Wish = {
   readonly chance: () => number
 }
 
+/** The version that a request is for, whether it runs or not: whose files it is answered from. */
+export function choose({ routed, targets }: Site, wish: Wish): Target | undefined {
+  const [first] = targets
+  if (targets.length <= 1) return first
+  const forced = forcedVersion(routed.worker, wish)
+  const wanted = forced === undefined ? undefined : targets.find((each) => each.version === forced)
+  return wanted ?? at(targets, pointFor(wish))
+}
+
 /**
  * Picks the process of a Worker that a request is for; `undefined` while there is none that is up.
  * Those that are down are passed over while another is up, and get their visitors back afterwards.
@@ -33,13 +42,8 @@ export function pick({ routed, targets }: Site, wish: Wish): Target | undefined 
   return wanted ?? byShare(targets, up, wish)
 }
 
-function byShare(
-  all: readonly Target[],
-  up: readonly Target[],
-  { header, chance }: Wish,
-): Target | undefined {
-  const key = header(versionKeyHeader)
-  const point = key === undefined || key === '' ? chance() : pointOf(key)
+function byShare(all: readonly Target[], up: readonly Target[], wish: Wish): Target | undefined {
+  const point = pointFor(wish)
   // Whoever has a place among all keeps it while some are down.
   const chosen = at(all, point)
   return chosen?.state === 'up' ? chosen : at(up, point)
@@ -60,6 +64,11 @@ function at(targets: readonly Target[], point: number): Target | undefined {
     if (left < 0) return target
   }
   return line.at(-1)
+}
+
+function pointFor({ header, chance }: Wish): number {
+  const key = header(versionKeyHeader)
+  return key === undefined || key === '' ? chance() : pointOf(key)
 }
 
 /** Where on the line a key is: the same today and tomorrow, and in every process. */

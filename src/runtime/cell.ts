@@ -18,6 +18,7 @@ import {
   cellFolder,
   drawSlot,
   grantsOf,
+  needsProcess,
   newDoor,
   newHiddenName,
   newSlot,
@@ -96,11 +97,15 @@ export class Cell {
     this.#slots = plan.workers.map((worker, index) => newSlot(`w${index}`, worker, naming))
   }
 
-  /** Starts a cell; resolves when every Worker in it can be called. Throws with workerd's words. */
+  /**
+   * Starts a cell; resolves when every Worker in it can be called. Throws with workerd's words. One of
+   * files alone begins asleep.
+   */
   static async start(context: CellContext, plan: CellPlan): Promise<Cell> {
     const cell = new Cell(context, plan)
+    cell.#isAsleep = !needsProcess(plan)
     try {
-      await cell.#launch()
+      if (!cell.#isAsleep) await cell.#launch()
       return cell
     } catch (error) {
       await cell.stop(0)
@@ -114,7 +119,7 @@ export class Cell {
    */
   static async restore(context: CellContext, plan: CellPlan): Promise<Cell> {
     const cell = new Cell(context, plan)
-    if (context.sleepMs === undefined) {
+    if (context.sleepMs === undefined && needsProcess(plan)) {
       await cell.#launchAgain()
     } else {
       cell.#isAsleep = true
@@ -137,8 +142,9 @@ export class Cell {
     return this.#slots.flatMap((slot) => {
       if (!slot.door) return []
       const { worker, percentage, version } = slot.plan
-      const id = this.#targetId(slot)
-      return [{ worker, target: { id, version: version.id, percentage, state, ...slot.door } }]
+      const target = { id: this.#targetId(slot), version: version.id, percentage, state }
+      const { site } = version
+      return [{ worker, target: { ...target, ...slot.door, ...(site && { site }) } }]
     })
   }
 

@@ -255,8 +255,10 @@ function bindingOf(binding: Bound): Capnp {
     }
     case 'key':
       return { name, cryptoKey: keyOf(wire.key) }
-    case 'backend':
-      return { name, [wire.client]: config.isCheck ? nobody : backendName(slot, name) }
+    case 'backend': {
+      const field = wire.client === 'fetcher' ? 'service' : wire.client
+      return { name, [field]: config.isCheck ? nobody : backendName(slot, name) }
+    }
     case 'worker':
       return {
         name,
@@ -312,7 +314,10 @@ function splitOf({ slots, splitSource: entrypoint }: CellConfig): Capnp {
     bindings: [
       { name: 'shares', json: JSON.stringify(sharesOf(slots)) },
       ...splits.flatMap(({ wire, ways }) =>
-        ways.map(({ name, callee }) => ({ name, service: entrypointOf(callee, wire) })),
+        ways.flatMap(({ name, callee, site }) => [
+          { name, service: entrypointOf(callee, wire) },
+          ...(site === undefined ? [] : [{ name: site, service: siteName(callee) }]),
+        ]),
       ),
     ],
     globalOutbound: nobody,
@@ -345,10 +350,22 @@ function backendName(slot: Slot, name: string): string {
   return `${slot.id}/${name}`
 }
 
+/** The service that is the files of a Worker, for those who call the Worker. */
+function siteName({ id }: Slot): string {
+  return `${id}:site`
+}
+
 /** One external service per binding: its injected header is what says who calls. */
 function backendsOf(slot: Slot, config: CellConfig): Capnp[] {
-  return [...slot.capabilities].map(([name, capability]) => ({
-    name: backendName(slot, name),
+  const own = [...slot.capabilities].map(([name, capability]): [string, string] => [
+    backendName(slot, name),
+    capability,
+  ])
+  const { plan, siteCapability } = slot
+  const hasSite = plan.version.site !== undefined && siteCapability !== undefined
+  const all = hasSite ? [...own, [siteName(slot), siteCapability] as const] : own
+  return all.map(([name, capability]) => ({
+    name,
     external: {
       address: `unix:${config.backplaneSocket}`,
       http: { injectRequestHeaders: [{ name: config.capabilityHeader, value: capability }] },

@@ -16,6 +16,8 @@ export type Slot = {
   readonly exitSocket?: string
   /** The capability of each `backend` binding, by its name in `env`. */
   readonly capabilities: ReadonlyMap<string, string>
+  /** The capability of those who call the Worker itself and are answered from its files. */
+  readonly siteCapability?: string
 }
 
 export type Door = {
@@ -35,6 +37,7 @@ export function newSlot(id: string, plan: WorkerPlan, naming: Naming): Slot {
     door: newDoor(naming),
     exitSocket: socketPath(naming.folder, `e${id}`),
     capabilities: new Map(backends.map(({ name }) => [name, naming.random.hex(32)])),
+    siteCapability: naming.random.hex(32),
   }
 }
 
@@ -74,16 +77,30 @@ export function drawSlot(slots: readonly Slot[], worker: WorkerName): Slot | und
   return versions.find(({ plan }) => (left -= plan.percentage) < 0) ?? versions.at(-1)
 }
 
+/** Files are answered without one: whoever has nothing else gets one only if somebody wakes it. */
+export function needsProcess({ workers }: CellPlan): boolean {
+  return workers.some(({ version }) => version.site?.hasWorker !== false)
+}
+
 /** What a cell's Workers may call over its backplane. */
 export function grantsOf(cell: string, slots: readonly Slot[]): readonly Grant[] {
-  return slots.flatMap(({ plan, capabilities }) =>
-    plan.bindings.flatMap(({ name, type, wire }) => {
-      const capability = capabilities.get(name)
+  return slots.flatMap((slot) => {
+    const { account, worker, bindings } = slot.plan
+    const own = bindings.flatMap(({ name, type, wire }) => {
+      const capability = slot.capabilities.get(name)
       if (wire.type !== 'backend' || capability === undefined) return []
-      const { account, worker } = plan
       return [{ capability, cell, account, worker, name, type, resource: wire.resource }]
-    }),
-  )
+    })
+    return [...own, ...siteGrantOf(cell, slot)]
+  })
+}
+
+/** What others may ask of a Worker's files: see `split.worker.ts`. */
+function siteGrantOf(cell: string, { plan, siteCapability: capability }: Slot): readonly Grant[] {
+  const { account, worker, version } = plan
+  if (!version.site || capability === undefined) return []
+  const resource = { ...version.site, isRouted: true }
+  return [{ capability, cell, account, worker, name: 'its files', type: 'assets', resource }]
 }
 
 /**

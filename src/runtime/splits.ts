@@ -7,7 +7,10 @@ import type { Slot } from './slots.ts'
 /** The service that spreads calls, and its name for the agent. */
 export const splitService = 'split'
 
-/** A service binding to a Worker that has several versions in the cell. */
+/** What follows the name of a way to name its files, as `split.worker.ts` knows it. */
+const siteSuffix = '/site'
+
+/** A service binding to a Worker that has several versions in the cell, or files of its own. */
 export type Split = {
   /** The name of what the caller is bound to, in `splitService`. */
   readonly entrypoint: string
@@ -15,17 +18,25 @@ export type Split = {
   readonly binding: string
   readonly wire: WorkerWire
   /** The versions, each under the name by which it is bound to `splitService`. */
-  readonly ways: readonly { readonly name: string; readonly callee: Slot }[]
+  readonly ways: readonly Way[]
 }
 
-/** Every service binding of a cell whose calls are spread, in the order of the slots. */
+export type Way = {
+  readonly name: string
+  readonly callee: Slot
+  /** The name of the version's files, if those are asked first. */
+  readonly site?: string
+}
+
+/** Every service binding of a cell whose calls are spread, or answered from files, in the order of the slots. */
 export function splitsOf(slots: readonly Slot[]): readonly Split[] {
   const callees = Map.groupBy(slots, ({ plan }) => plan.worker)
   const spread = slots.flatMap((caller) =>
     caller.plan.bindings.flatMap(({ name, wire }) => {
       if (wire.type !== 'worker') return []
       const versions = callees.get(wire.worker) ?? []
-      return versions.length > 1 ? [{ caller, name, wire, versions }] : []
+      const isPlain = versions.length <= 1 && !versions.some((callee) => hasFiles(callee, wire))
+      return isPlain ? [] : [{ caller, name, wire, versions }]
     }),
   )
   return spread.map(({ caller, name, wire, versions }, index) => ({
@@ -33,8 +44,16 @@ export function splitsOf(slots: readonly Slot[]): readonly Split[] {
     caller,
     binding: name,
     wire,
-    ways: versions.map((callee) => ({ name: `E${index}/${callee.id}`, callee })),
+    ways: versions.map((callee) => {
+      const way = `E${index}/${callee.id}`
+      return { name: way, callee, ...(hasFiles(callee, wire) && { site: `${way}${siteSuffix}` }) }
+    }),
   }))
+}
+
+/** Whether callers by this binding are answered from files: those of a named entrypoint are not. */
+function hasFiles({ plan }: Slot, { entrypoint }: WorkerWire): boolean {
+  return plan.version.site !== undefined && entrypoint === undefined
 }
 
 /** How calls are spread at the moment. */

@@ -1,10 +1,21 @@
 import { Buffer } from 'node:buffer'
-import { partHeadBytes, uploadParts } from '#deploy/limits.ts'
-import type { Part } from '#deploy/upload.ts'
 
 // Reads multipart/form-data (RFC 7578) that is in memory already. The platform's own `formData()`
 // copies each byte of it four times over, of which an upload may have a hundred million; here a
 // part is a view of the body.
+
+/** One part of a form. */
+export type Part = {
+  readonly name: string
+  /** Absent: a field, not a file. */
+  readonly filename?: string
+  /** The part's content type, or `""`. */
+  readonly type: string
+  readonly bytes: Uint8Array
+}
+
+/** Bytes of the head of a part: its name, its file's name and its type. */
+const partHeadBytes = 16 * 1024
 
 const lineEnd = '\r\n'
 const headEnd = '\r\n\r\n'
@@ -17,16 +28,20 @@ export function boundaryOf(contentType: string): string | undefined {
 
 /**
  * The parts of a form in their order, or nothing if it is broken anywhere. Of a form with more
- * parts than any upload may have it gives one too many.
+ * parts than `most` it gives one too many.
  */
-export function readMultipart(body: Uint8Array, boundary: string): readonly Part[] | undefined {
+export function readMultipart(
+  body: Uint8Array,
+  boundary: string,
+  most: number,
+): readonly Part[] | undefined {
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
   const delimiter = `${lineEnd}--${boundary}`
   const parts: Part[] = []
   // The first delimiter has no line to end.
   let at = delimiter.length - lineEnd.length
   if (!startsAt(bytes, 0, delimiter.slice(lineEnd.length))) return undefined
-  while (!startsAt(bytes, at, '--') && parts.length <= uploadParts) {
+  while (!startsAt(bytes, at, '--') && parts.length <= most) {
     const head = bytes.indexOf(headEnd, at)
     const start = head + headEnd.length
     if (head < 0 || head - at > partHeadBytes) return undefined

@@ -1,3 +1,11 @@
+/** As many wait at a gate as may. */
+export class GateFullError extends Error {
+  constructor() {
+    super('too much to do at once')
+    this.name = 'GateFullError'
+  }
+}
+
 /** Lets so many through at once; the rest wait in line, and are turned away if it is full. */
 export class Gate {
   readonly #longestLine: number
@@ -11,7 +19,7 @@ export class Gate {
 
   async pass<Result>(run: () => Promise<Result>): Promise<Result> {
     if (this.#free > 0) this.#free -= 1
-    else if (this.#line.length >= this.#longestLine) throw new Error('too much to do at once')
+    else if (this.#line.length >= this.#longestLine) throw new GateFullError()
     else await new Promise<void>((resolve) => this.#line.push(resolve))
     try {
       return await run()
