@@ -15,6 +15,7 @@ export type Measured = {
 export type Load = {
   readonly url: string
   readonly host?: string
+  readonly headers?: Readonly<Record<string, string>>
   readonly connections: number
   readonly seconds: number
   /** The first process of the peer: its descendants are counted too. */
@@ -30,6 +31,7 @@ export async function measure(load: Load): Promise<Measured> {
     `-d${load.seconds}`,
     '--latency',
     ...(load.host === undefined ? [] : ['-H', `Host: ${load.host}`]),
+    ...Object.entries(load.headers ?? {}).flatMap(([name, value]) => ['-H', `${name}: ${value}`]),
     load.url,
   ])
   const used = cpuUs(load.pid) - before

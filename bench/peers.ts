@@ -21,8 +21,8 @@ const worker = join(root, 'bench', 'worker')
 const startMs = 60_000
 
 /** This repository, as an operator runs it, with the Worker deployed by wrangler. */
-export async function startBindery(): Promise<Peer> {
-  const folder = await copyOfWorker()
+export async function startBindery(from = worker): Promise<Peer> {
+  const folder = await copyOf(from)
   const [listen, api] = [await freePort(), await freePort()]
   const data = join(folder, 'data')
   const child = spawn(
@@ -58,7 +58,7 @@ export async function startBindery(): Promise<Peer> {
 
 /** The runtime by itself, with its own bundled KV, and its objects on disk. */
 export async function startWorkerd(): Promise<Peer> {
-  const folder = await copyOfWorker()
+  const folder = await copyOf(worker)
   const port = await freePort()
   const path = join(folder, 'wrangler.json')
   const config: object = JSON.parse(await readFile(path, 'utf8'))
@@ -79,7 +79,7 @@ export async function startWorkerd(): Promise<Peer> {
 
 /** The library behind `wrangler dev`, in a process of its own. */
 export async function startMiniflare(): Promise<Peer> {
-  const folder = await copyOfWorker()
+  const folder = await copyOf(worker)
   const port = await freePort()
   const options = {
     port,
@@ -102,13 +102,15 @@ await new Miniflare(convertV4MiniflareOptions(${JSON.stringify(options)})).ready
   return peer('miniflare', child, { folder, url: `http://127.0.0.1:${port}` })
 }
 
-async function copyOfWorker(): Promise<string> {
+/** A copy of a project, for one peer alone. */
+export async function copyOf(project: string): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'bindery-bench-'))
-  await cp(worker, folder, { recursive: true })
+  await cp(project, folder, { recursive: true })
   return folder
 }
 
-function peer(
+/** A peer of one process, and what that starts. Its folder goes with it. */
+export function peer(
   name: string,
   child: ChildProcess,
   at: { readonly folder: string; readonly url: string; readonly host?: string },
@@ -129,7 +131,7 @@ function peer(
   }
 }
 
-async function answers(url: string): Promise<void> {
+export async function answers(url: string): Promise<void> {
   const deadline = performance.now() + startMs
   while (performance.now() < deadline) {
     const response = await fetch(url).catch(() => undefined)
@@ -139,7 +141,7 @@ async function answers(url: string): Promise<void> {
   throw new Error(`nothing answers at ${url}`)
 }
 
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer()
     server.once('error', reject)

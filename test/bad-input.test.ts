@@ -113,7 +113,15 @@ const metadatas: readonly Case[] = [
     /nested too deeply/,
   ],
   ['no main module', upload({}, module(code)), 10021, /main_module/],
-  ['static assets', upload({ assets: { jwt: 'x' } }), 10021, /Static assets are not available/],
+  ['assets that were never uploaded', upload({ assets: { jwt: 'x' } }), 100_311, /Deploy again/],
+  ['assets without a token', upload({ assets: {} }), 100_312, /jwt/],
+  ['assets to keep that are not there', upload({ keep_assets: true }), 100_313, /has none/],
+  [
+    'assets with a configuration that is none',
+    upload({ assets: { jwt: 'x', config: { html_handling: 'x' } } }),
+    10021,
+    /html_handling/,
+  ],
 ]
 
 const bindings: readonly Case[] = [

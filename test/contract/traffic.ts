@@ -4,7 +4,8 @@ import { isObject, pairs } from './shape.ts'
 
 // Calls of real clients, as they were recorded. `traffic.jsonl` has those of what is served here, in
 // their order, with the answers of the server that the clients were content with. Cut out of
-// them are tokens, bindings of types that are not served yet, migrations and assets. `note` says
+// them are tokens (and what was sent with those of asset uploads), bindings of types that are not
+// served yet, and migrations. `note` says
 // where an answer is not the recorded one, and why: § is of the contract of the control API.
 
 const part = z.union([

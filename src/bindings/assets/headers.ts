@@ -86,7 +86,6 @@ const isBroken = /[\0-\x08\n-\x1f\x7f]/
 /** Headers that say how the answer is sent, which is the server's to say. */
 const ofServer = new Set([
   'connection',
-  'content-encoding',
   'content-length',
   'content-range',
   'keep-alive',

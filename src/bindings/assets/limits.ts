@@ -38,3 +38,41 @@ export const compressedFrom = 512
 export const compressions = 2
 /** A compressed file that is not this much smaller is not worth its place. */
 export const compressionGain = 0.95
+
+// Uploads.
+
+/** Bytes of a file: developers.cloudflare.com/workers/platform/limits, "Individual file size". */
+export const fileBytes = 25 * 1024 * 1024
+/** Files of a version: same page, "Files per Worker version", paid plan. */
+export const filesPerVersion = 100_000
+/** Characters of a path: as long as a URL's may be, three for each byte that needs it. */
+export const pathLength = 3 * 1024
+/** Characters of a content type. */
+export const contentTypeLength = 255
+/** Bytes of the JSON that says which files there are to be. */
+export const manifestJsonBytes = 48 * 1024 * 1024
+/** How long an upload may take, in ms. wrangler asks for the end of it in its token. */
+export const sessionMs = 3_600_000
+/** Uploads of an account that are under way. */
+export const sessionsPerAccount = 100
+/** Uploads of which it is remembered what is missing: of others it is looked up. */
+export const rememberedUploads = 16
+/** What one request with several files is to hold, before Base64: 50 MiB are usual. */
+export const bucketBytes = 40 * 1024 * 1024
+export const bucketFiles = 500
+/** Bytes of a request with several files in Base64. */
+export const formBytes = 64 * 1024 * 1024
+/** Requests of that size that are read side by side; more wait. */
+export const formsAtOnce = 2
+export const formsWaiting = 100
+/** Uploads of single files that a client is told to make at once. */
+export const uploadsAtOnce = 24
+/** How long what nobody names is kept, in ms: something that is being made may name it. */
+export const graceMs = 2 * sessionMs
+/** How often that is looked for, in ms. */
+export const sweepEveryMs = 24 * 3_600_000
+/** Rows that are read or written by one statement. */
+export const stepRows = 500
+
+/** Bytes of manifests in memory: some eleven sites of 100 000 files. */
+export const manifestsBytes = 64 * 1024 * 1024
