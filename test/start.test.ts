@@ -68,12 +68,14 @@ suite('npm start', () => {
       assert.deepEqual(Object.keys(shown), [
         'Environment variables',
         'Secrets',
+        'Static assets',
         'KV',
         'Service bindings',
         'Durable Objects',
         'Version metadata',
         'The same env by another road',
       ])
+      assert.partialDeepStrictEqual(shown['Static assets'], { status: 200, type: 'image/svg+xml' })
       assert.deepEqual(shown['Service bindings'], {
         http: 'tour-greeter got GET /some/path',
         rpc: 'Welcome, traveller!',

@@ -17,6 +17,19 @@ const stops = [
         : `set, ${env.PASSPHRASE.length} characters long`,
   },
   {
+    title: 'Static assets',
+    code: "await env.ASSETS.fetch('https://tour/postcard.svg')",
+    run: async ({ env }) => {
+      const file = await env.ASSETS.fetch('https://tour/postcard.svg')
+      return {
+        status: file.status,
+        type: file.headers.get('content-type'),
+        etag: file.headers.get('etag'),
+        look: '/postcard.svg is answered before this code is asked',
+      }
+    },
+  },
+  {
     title: 'KV',
     code: "await env.NOTES.put('visits', n, { metadata }); await env.NOTES.list()",
     run: async ({ env, url }) => {
