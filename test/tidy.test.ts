@@ -28,7 +28,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 /** The one file that wraps a package (or the few, where each wraps another part of it). */
 const wraps: Readonly<Record<string, RegExp>> = {
   'acme-client': /^src\/acme\/order\.ts$/,
-  undici: /^src\/(ingress|egress)\/forward\.ts$/,
+  undici: /^src\/egress\/forward\.ts$/,
   '@hono/node-server': /^src\/control\/listener\.ts$/,
   workerd: /^src\/runtime\/binary\.ts$/,
   hono: /^src\/(control\/|bindings\/[^/]+\/api\.ts$)/,

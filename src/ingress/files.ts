@@ -1,5 +1,5 @@
 import type { Site, SiteReply, SiteRequest, SiteServer } from '#contract/assets.ts'
-import type { VisitorRequest, VisitorResponse } from './exchange.ts'
+import { headerOf, type VisitorRequest, type VisitorResponse } from './exchange.ts'
 import type { Visit } from './visitor.ts'
 
 export type Asked = {
@@ -26,11 +26,11 @@ export function answerFromFiles(
 function siteRequest({ request, visit }: Asked): SiteRequest {
   const { hostname, protocol } = visit
   return {
-    method: request.method ?? 'GET',
-    url: request.url ?? '/',
+    method: request.method,
+    url: request.url,
     hostname,
     protocol,
-    header: (name) => request.headers[name]?.toString(),
+    header: (name) => headerOf(request, name),
   }
 }
 

@@ -69,7 +69,7 @@ suite('HTTP/2', () => {
     const stream = session.request({ ':authority': 'w.test', ...sent })
     const answer = answerOf(stream)
     stream.on('error', () => undefined).write(Buffer.alloc(1_000_000))
-    assert.match((await answer).body, /^early$|Error 502/)
+    assert.equal((await answer).body, 'early')
     assert.equal((await ask(session, {})).status, 200, 'the connection goes on')
   })
 

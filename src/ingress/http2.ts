@@ -6,9 +6,8 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2'
-import { Readable } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
-import type { VisitorRequest, VisitorResponse } from './exchange.ts'
+import type { BodySink, VisitorBody, VisitorRequest, VisitorResponse } from './exchange.ts'
 import { headerBytes, http2Limits, keepAliveMs, shutdownStreamId } from './limits.ts'
 
 type Answer = (request: VisitorRequest, response: VisitorResponse) => void
@@ -29,8 +28,8 @@ export class Http2 {
       stream.on('error', () => undefined)
       const refusal = refusalOf(headers, raw)
       if (refusal !== undefined) return stream.respond({ ':status': refusal }, { endStream: true })
-      const request = new StreamRequest(stream, headers, raw)
-      answer(request, new StreamResponse(stream, request))
+      const request = requestOf(stream, headers, raw)
+      answer(request, new StreamResponse(stream))
     })
   }
 
@@ -78,6 +77,8 @@ function refusalOf(headers: IncomingHttpHeaders, raw: readonly string[]): number
   if (!methods.has(headers[':method'] ?? '')) return 400
   // What can be seen in ASCII: no URL has anything else.
   if (!/^[!-~]*$/.test(headers[':path'] ?? '')) return 400
+  // Values are lines on the way to a Worker.
+  if (raw.some((text) => /[^\t\x20-\x7e\x80-\xff]/.test(text))) return 400
   const bytes = raw.reduce((sum, text) => sum + text.length, 0)
   return bytes > headerBytes ? 431 : undefined
 }
@@ -93,58 +94,74 @@ function announceEnd(session: ServerHttp2Session): void {
 }
 
 /** A stream's request, with the headers that HTTP/1 would have had. */
-class StreamRequest extends Readable implements VisitorRequest {
-  readonly method: string | undefined
-  readonly url: string | undefined
-  readonly httpVersion = '2'
-  readonly headers: IncomingHttpHeaders
-  readonly rawHeaders: readonly string[]
-  readonly socket: VisitorRequest['socket']
+function requestOf(
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  raw: readonly string[],
+): VisitorRequest {
+  const length = headers['content-length']
+  if (stream.endAfterHeaders) stream.resume()
+  return {
+    method: headers[':method'] ?? '',
+    url: headers[':path'] ?? '',
+    httpVersion: '2',
+    rawHeaders: plainHeaders(raw),
+    socket: (stream.session && sockets.get(stream.session)) ?? {},
+    body: stream.endAfterHeaders ? undefined : new StreamBody(stream, length),
+  }
+}
+
+/** The body of a stream's request. */
+class StreamBody implements VisitorBody {
+  readonly length: number | undefined
   readonly #stream: ServerHttp2Stream
+  #sink: BodySink | undefined
+  #end: 'whole' | 'cut' | undefined
+  isTouched = false
 
-  constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, raw: readonly string[]) {
-    super({ emitClose: true })
+  constructor(stream: ServerHttp2Stream, length: string | undefined) {
     this.#stream = stream
-    this.method = headers[':method']
-    this.url = headers[':path']
-    this.rawHeaders = plainHeaders(raw)
-    // Says in the language of HTTP/1 that there is a body of unknown length. It is of one connection,
-    // so it is not among the headers that are sent on.
-    const chunks = !stream.endAfterHeaders && headers['content-length'] === undefined
-    this.headers = chunks ? { ...headers, 'transfer-encoding': 'chunked' } : headers
-    this.socket = (stream.session && sockets.get(stream.session)) ?? {}
-    if (stream.endAfterHeaders) {
-      stream.resume()
-      this.push(null)
-    } else this.#follow()
-  }
-
-  override _read(): void {
-    this.#stream.resume()
-  }
-
-  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    // Whoever reads may have had enough; the response goes on.
-    this.#stream.resume()
-    done(error)
-  }
-
-  #follow(): void {
-    const stream = this.#stream
+    this.length = length !== undefined && /^[0-9]{1,15}$/.test(length) ? Number(length) : undefined
     stream.pause()
-    stream.on('data', (chunk: Buffer) => {
-      if (!this.destroyed && !this.push(chunk)) stream.pause()
+    stream.on('data', (piece: Buffer) => {
+      this.isTouched = true
+      this.#sink?.onPiece(piece)
     })
-    let isWhole = false
-    stream.once('end', () => {
-      // A stream that was reset ends as well.
-      isWhole = !stream.aborted
-      if (isWhole && !this.destroyed) this.push(null)
-    })
-    stream.once('close', () => {
-      if (!isWhole && !this.destroyed) this.destroy(new Error('the visitor left'))
-    })
-    this.on('error', () => undefined)
+    // A stream that was reset ends as well.
+    stream.once('end', () => this.#finish(stream.aborted ? 'cut' : 'whole'))
+    stream.once('close', () => this.#finish('cut'))
+  }
+
+  flowTo(sink: BodySink): void {
+    this.#sink = sink
+    if (this.#end) this.#tell(this.#end === 'whole' && !this.isTouched ? 'whole' : 'cut')
+    else this.#stream.resume()
+  }
+
+  pause(): void {
+    this.#stream.pause()
+  }
+
+  resume(): void {
+    this.#stream.resume()
+  }
+
+  drop(): void {
+    this.#sink = undefined
+    this.#stream.resume()
+  }
+
+  #finish(how: 'whole' | 'cut'): void {
+    if (this.#end) return
+    this.#end = how
+    this.#tell(how)
+  }
+
+  #tell(how: 'whole' | 'cut'): void {
+    const sink = this.#sink
+    this.#sink = undefined
+    if (how === 'whole') sink?.onEnd()
+    else sink?.onCut()
   }
 }
 
@@ -176,12 +193,9 @@ function plainHeaders(raw: readonly string[]): readonly string[] {
 
 /** A stream's response. */
 class StreamResponse implements VisitorResponse {
-  readonly req: Pick<VisitorRequest, 'method'>
   readonly #stream: ServerHttp2Stream
-  #hasEnded = false
 
-  constructor(stream: ServerHttp2Stream, request: VisitorRequest) {
-    this.req = request
+  constructor(stream: ServerHttp2Stream) {
     this.#stream = stream
     // The visitor need not send the rest of what nobody reads any more.
     stream.once('finish', () => {
@@ -202,11 +216,6 @@ class StreamResponse implements VisitorResponse {
     return this.#stream.writableEnded
   }
 
-  get writableFinished(): boolean {
-    // A stream that its visitor resets looks finished too.
-    return this.#hasEnded && this.#stream.writableFinished
-  }
-
   writeHead(status: number, headers: readonly string[]): void {
     if (this.destroyed) return
     const raw: string[] = [':status', String(status)]
@@ -217,13 +226,15 @@ class StreamResponse implements VisitorResponse {
     this.#stream.respond(raw)
   }
 
-  write(chunk: Uint8Array): boolean {
-    return this.#isOver || this.#stream.write(chunk)
+  /** It went out when it was made. */
+  flushHead(): void {}
+
+  write(piece: Uint8Array): boolean {
+    return this.#isOver || this.#stream.write(piece)
   }
 
-  end(chunk?: string | Uint8Array): void {
-    this.#hasEnded = true
-    if (!this.#isOver) this.#stream.end(chunk)
+  end(piece?: string | Uint8Array): void {
+    if (!this.#isOver) this.#stream.end(piece)
   }
 
   destroy(): void {

@@ -78,5 +78,20 @@ export const certificateSettleMs = 100
 /** Certificates of one server: each costs memory, and a look at its files every few seconds. */
 export const mostCertificates = 10_000
 
-/** Bodies up to this length are handed to the Worker's connection as they come: a read's worth. */
-export const pacedBytes = 16 * 1024
+/** How long a visitor whose connection ends may take to say goodbye, or to close it. */
+export const goodbyeMs = 2_000
+
+/** How long it may take to send the rest of a body that nobody reads: its next request is behind that. */
+export const lingerMs = 10_000
+
+/** How often it is looked whether a connection has waited for too long. */
+export const sweepMs = 500
+
+/** Up to how many bytes a head and a piece of a body are copied into one, rather than written as two. */
+export const joinedBytes = 16 * 1024
+
+/** Requests that wait for one of these connections: beyond, they are told 502 at once. */
+export const queuedPerTarget = 10_000
+
+/** Bytes of the head of a Worker's response: what the platform allows (headers, 128 KB). */
+export const answerHeadBytes = 128 * 1024

@@ -77,14 +77,14 @@ export function sendPage(response: VisitorResponse, page: ErrorPage, ray: string
     ...(page.status === 502 && { 'Retry-After': '1' }),
   }
   response.writeHead(page.status, Object.entries(headers).flat())
-  response.end(response.req.method === 'HEAD' ? undefined : html)
+  response.end(html)
 }
 
 /** Sends a text of ours. */
 export function sendText(response: VisitorResponse, text: string): void {
   const length = String(Buffer.byteLength(text))
   response.writeHead(200, ['Content-Type', 'text/plain', 'Content-Length', length])
-  response.end(response.req.method === 'HEAD' ? undefined : text)
+  response.end(text)
 }
 
 /** The whole page. Nothing in it comes from a user: the ray is ours. */

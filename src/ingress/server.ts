@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { SiteServer } from '#contract/assets.ts'
 import type { Address, Listening } from '#contract/listening.ts'
@@ -16,9 +15,9 @@ import type {
 } from '#contract/snapshot.ts'
 import type { Certificates } from './certificates.ts'
 import { Doors } from './doors.ts'
-import type { VisitorRequest, VisitorResponse } from './exchange.ts'
+import { headerOf, type VisitorRequest, type VisitorResponse } from './exchange.ts'
 import { type Asked, answerFromFiles } from './files.ts'
-import { hasBody, type Outcome, Upstream } from './forward.ts'
+import { type Outcome, Upstream } from './forward.ts'
 import { InFlight } from './in-flight.ts'
 import { holdWaitMs, restartWaitMs, urlBytes, wakeWaitMs } from './limits.ts'
 import { type ErrorPage, pages, redirectTo, sendPage, sendText } from './pages.ts'
@@ -26,7 +25,7 @@ import { choose, pick, type Wish } from './split.ts'
 import { isAsleep, isHeld, isWaking, type Site, Table } from './table.ts'
 import {
   colo,
-  forwardedHeaders,
+  forwardedFields,
   hostOf,
   originOf,
   type Trust,
@@ -86,7 +85,7 @@ class IngressServer implements Ingress {
     this.#options = options
     this.#doors = new Doors({
       answer: (request, response) => void this.#answer(request, response),
-      join: (request, socket, head) => void this.#join(request, socket, head),
+      join: (request, socket, rest) => void this.#join(request, socket, rest),
     })
   }
 
@@ -185,7 +184,7 @@ class IngressServer implements Ingress {
   /** The answer to a challenge that is pending; all others are the Worker's to answer. */
   #proofFor({ url }: VisitorRequest): string | undefined {
     const { challenges } = this.#options
-    if (!challenges || challenges.size === 0 || !url?.startsWith(challengePath)) return undefined
+    if (!challenges || challenges.size === 0 || !url.startsWith(challengePath)) return undefined
     return challenges.get(url.slice(challengePath.length))
   }
 
@@ -209,12 +208,13 @@ class IngressServer implements Ingress {
         const outcome = await this.#once(request, response, { visit, target })
         if (outcome === 'answered') return undefined
         if (outcome === 'threw') return pages.threw
+        if (outcome === 'full') return pages.unavailable
         // The Worker may have acted on it, or died of it: only what is safe is repeated.
         const isLast =
           outcome !== 'unreached' && (broken++ >= repeatsAfter(outcome) || !isRepeatable(request))
         if (typeof outcome === 'object' && (isLast || outcome.isCulprit)) return pages.exceeded
         if (isLast) return pages.unavailable
-        if (request.readableDidRead && hasBody(request)) return pages.unavailable
+        if (request.body?.isTouched) return pages.unavailable
       }
       patienceMs = Math.max(patienceMs, this.#patience(site))
       const left = began + patienceMs - performance.now()
@@ -242,8 +242,8 @@ class IngressServer implements Ingress {
     const flight = this.#inFlight.begin(target.id, () => response.destroy())
     let isAnswered = false
     try {
-      const headers = forwardedHeaders(request, visit, target)
-      const outcome = await this.#upstream(target).forward(request, response, headers)
+      const fields = forwardedFields(request, visit, target)
+      const outcome = await this.#upstream(target).forward(request, response, fields)
       isAnswered = outcome === 'threw' || response.writableEnded
       return outcome === 'broken' ? (flight.exceeded ?? outcome) : outcome
     } finally {
@@ -251,18 +251,18 @@ class IngressServer implements Ingress {
     }
   }
 
-  async #join(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+  async #join(request: VisitorRequest, socket: Duplex, rest: Buffer): Promise<void> {
     this.#upgrades.add(socket)
     socket.on('error', () => socket.destroy()).once('close', () => this.#upgrades.delete(socket))
-    const page = await this.#tryToJoin({ request, socket, head })
+    const page = await this.#tryToJoin({ request, socket, rest })
     if (page) refuseUpgrade(socket, page)
   }
 
   /** Has the handshake answered, or says which page to send instead. It may be repeated, once. */
   async #tryToJoin(upgrade: {
-    readonly request: IncomingMessage
+    readonly request: VisitorRequest
     readonly socket: Duplex
-    readonly head: Buffer
+    readonly rest: Buffer
   }): Promise<ErrorPage | undefined> {
     const visit = this.#visit(upgrade.request, this.#ray())
     if ('status' in visit) return visit
@@ -274,8 +274,8 @@ class IngressServer implements Ingress {
       if (!site) return pages.noWorker
       const target = pick(site, wish)
       if (target) {
-        const headers = forwardedHeaders(upgrade.request, visit, target)
-        const outcome = await this.#joinOnce({ ...upgrade, headers, target })
+        const fields = forwardedFields(upgrade.request, visit, target)
+        const outcome = await this.#joinOnce({ ...upgrade, fields, target })
         if (outcome === 'answered') return undefined
         const isLast = outcome !== 'unreached' && broken++ > 0
         if (typeof outcome === 'object' && (isLast || outcome.isCulprit)) return pages.exceeded
@@ -312,7 +312,7 @@ class IngressServer implements Ingress {
 
   /** Checks a request before anything is looked up for it. */
   #visit(request: VisitorRequest, ray: string): Visit | ErrorPage {
-    const url = request.url ?? ''
+    const { url } = request
     if (url.length > urlBytes) return pages.urlTooLong
     if (!isTarget.test(url)) return pages.badTarget
     const host = hostOf(request)
@@ -354,10 +354,10 @@ function repeatsAfter(outcome: Outcome | Exceeded): number {
 }
 
 /** What a request says of the version that it is for. It has one chance, however often it is tried. */
-function wishOf({ headers }: VisitorRequest): Wish {
+function wishOf(request: VisitorRequest): Wish {
   let drawn: number | undefined
   return {
-    header: (name) => headers[name]?.toString(),
+    header: (name) => headerOf(request, name),
     chance: () => (drawn ??= Math.random()),
   }
 }
@@ -365,7 +365,7 @@ function wishOf({ headers }: VisitorRequest): Wish {
 const repeatable: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 function isRepeatable(request: VisitorRequest): boolean {
-  return repeatable.has(request.method ?? '') && !hasBody(request)
+  return repeatable.has(request.method) && !request.body
 }
 
 function pause(milliseconds: number): Promise<void> {

@@ -1,7 +1,7 @@
 import { BlockList, isIP, isIPv6 } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { Target } from '#contract/snapshot.ts'
-import type { VisitorRequest } from './exchange.ts'
+import { headerOf, type VisitorRequest } from './exchange.ts'
 
 /** A visitor's request after the checks that come before any routing. */
 export type Visit = {
@@ -71,9 +71,9 @@ export function originOf(
   const encrypted = request.socket instanceof TLSSocket
   const own = { ip: peer, protocol: encrypted ? ('https' as const) : ('http' as const) }
   if (!trust(peer)) return own
-  const hops = [request.headers['x-forwarded-for'] ?? []].flat().join(',').split(',')
+  const hops = headerOf(request, 'x-forwarded-for')?.split(',') ?? []
   const addresses = hops.map((hop) => plainAddress(hop.trim())).filter((hop) => isIP(hop) !== 0)
-  const proto = request.headers['x-forwarded-proto']
+  const proto = headerOf(request, 'x-forwarded-proto')
   return {
     ip: addresses.findLast((address) => !trust(address)) ?? addresses[0] ?? peer,
     protocol: proto === 'https' || proto === 'http' ? proto : own.protocol,
@@ -85,8 +85,8 @@ function plainAddress(address: string): string {
   return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address
 }
 
-// Headers of one connection (RFC 9110 §7.6.1), and those that the platform makes itself: no visitor
-// may write one of these.
+// Headers of one connection (RFC 9110 §7.6.1) or of how its message is framed, and those that the
+// platform makes itself: no visitor may write one of these.
 const dropped: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
@@ -96,6 +96,7 @@ const dropped: ReadonlySet<string> = new Set([
   'te',
   'trailer',
   'transfer-encoding',
+  'content-length',
   'upgrade',
   'expect',
   'host',
@@ -105,37 +106,39 @@ const dropped: ReadonlySet<string> = new Set([
 ])
 const droppedPrefixes: readonly string[] = ['cf-', 'x-forwarded-', 'x-bindery-']
 
-/** The headers a Worker sees, as a flat list of names and values: the visitor's, cleaned, and ours. */
-export function forwardedHeaders(request: VisitorRequest, visit: Visit, target: Target): string[] {
+/**
+ * The headers that a Worker sees: the visitor's, cleaned, and ours. As the lines of a head, without those
+ * that say where the body ends: whoever sends the body writes them.
+ */
+export function forwardedFields(request: VisitorRequest, visit: Visit, target: Target): string {
   const { rawHeaders } = request
-  const named = connectionNamed(request.headers.connection)
-  const headers: string[] = ['Host', visit.host]
+  const named = connectionNamed(headerOf(request, 'connection'))
+  let lines = `Host: ${visit.host}\r\n`
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
     const name = rawHeaders[index] ?? ''
     const lower = name.toLowerCase()
-    if (dropped.has(lower) || droppedPrefixes.some((prefix) => lower.startsWith(prefix))) continue
-    if (named?.has(lower) || lower === target.cfBlobHeader || lower === target.protoHeader) continue
-    headers.push(name, rawHeaders[index + 1] ?? '')
+    if (isDropped(lower) || named?.has(lower)) continue
+    if (lower === target.cfBlobHeader || lower === target.protoHeader) continue
+    lines += `${name}: ${rawHeaders[index + 1]}\r\n`
   }
-  headers.push(
-    'CF-Connecting-IP',
-    visit.ip,
-    'CF-Ray',
-    visit.ray,
-    'CF-Visitor',
-    visit.protocol === 'https' ? '{"scheme":"https"}' : '{"scheme":"http"}',
-    'X-Forwarded-For',
-    visit.ip,
-    'X-Forwarded-Proto',
-    visit.protocol,
-    'X-Real-IP',
-    visit.ip,
-    target.protoHeader,
-    visit.protocol,
-    target.cfBlobHeader,
-    cfOf(request),
-  )
-  return headers
+  const { ip, ray, protocol } = visit
+  return `${lines}CF-Connecting-IP: ${ip}\r
+CF-Ray: ${ray}\r
+CF-Visitor: {"scheme":"${protocol}"}\r
+X-Forwarded-For: ${ip}\r
+X-Forwarded-Proto: ${protocol}\r
+X-Real-IP: ${ip}\r
+${target.protoHeader}: ${protocol}\r
+${target.cfBlobHeader}: ${cfOf(request)}\r
+`
+}
+
+function isDropped(lower: string): boolean {
+  if (dropped.has(lower)) return true
+  const first = lower.charCodeAt(0)
+  // Most begin with neither letter.
+  if (first !== 0x63 && first !== 0x78) return false
+  return droppedPrefixes.some((prefix) => lower.startsWith(prefix))
 }
 
 /** Headers that a `Connection` header declares to be of this connection only. */
@@ -154,7 +157,7 @@ function connectionNamed(value: string | undefined): ReadonlySet<string> | undef
  * (country, network, bot score) is not, rather than made up.
  */
 function cfOf(request: VisitorRequest): string {
-  const encoding = [request.headers['accept-encoding'] ?? ''].flat().join(', ')
+  const encoding = headerOf(request, 'accept-encoding') ?? ''
   const { tlsVersion, tlsCipher } = encryptionOf(request.socket)
   const key = `${request.httpVersion} ${tlsVersion} ${tlsCipher} ${encoding}`
   const known = cfBlobs.get(key)

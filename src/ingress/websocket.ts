@@ -1,30 +1,25 @@
-import { type IncomingMessage, request as httpRequest } from 'node:http'
+import { STATUS_CODES } from 'node:http'
 import type { Duplex, Writable } from 'node:stream'
 import type { Target } from '#contract/snapshot.ts'
-import { hasBody, isConnectError } from './forward.ts'
+import { Malformed } from '#ingress/http1/malformed.ts'
+import { type AnswerHead, AnswerReader, type AnswerSink } from '#ingress/upstream/answer.ts'
+import { Line } from '#ingress/upstream/line.ts'
+import type { VisitorRequest } from './exchange.ts'
+import { endToEnd } from './forward.ts'
 import { closeFrame, Frames } from './frames.ts'
-import { responseHeadMs } from './limits.ts'
+import { goodbyeMs, responseHeadMs } from './limits.ts'
 
 export type Upgrade = {
-  readonly request: IncomingMessage
-  /** The visitor's connection. */
+  readonly request: VisitorRequest
+  /** The visitor's connection. It is not read. */
   readonly socket: Duplex
   /** What the visitor sent behind the head of its request. */
-  readonly head: Buffer
-  /** As `forwardedHeaders` makes them, without those of the upgrade itself. */
-  readonly headers: readonly string[]
+  readonly rest: Buffer
+  /** As `forwardedFields` makes them, without those of the upgrade itself. */
+  readonly fields: string
   readonly target: Target
   /** Aborted: the connection is to end, with a Close frame if it has become a WebSocket. */
   readonly cut: AbortSignal
-}
-
-/**
- * Whether a request asks for a WebSocket. Other upgrades are answered as if they were not there, and
- * so are handshakes with a body: nobody would read that.
- */
-export function wantsWebSocket(request: IncomingMessage): boolean {
-  const { method, headers } = request
-  return method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket' && !hasBody(request)
 }
 
 /** How an attempt to join a visitor with a Worker ended: as with `Outcome`, of which it is a part. */
@@ -39,68 +34,125 @@ export type Joined = 'answered' | 'unreached' | 'broken'
  * leave the visitor with a connection to the cell that nobody cleans requests on.
  */
 export function joinWebSocket(upgrade: Upgrade): Promise<Joined> {
-  const { request, socket, head, target } = upgrade
-  return new Promise((resolve) => {
-    const outgoing = httpRequest({
-      socketPath: target.socketPath,
-      method: 'GET',
-      path: request.url ?? '/',
-      headers: [...upgrade.headers, 'Connection', 'Upgrade', 'Upgrade', 'websocket'],
-      agent: false,
-      timeout: responseHeadMs,
-    })
-    const leave = (): void => void outgoing.destroy()
-    socket.once('close', leave)
-    upgrade.cut.addEventListener('abort', leave)
-    outgoing.once('upgrade', (answer, upstream, rest) => {
-      socket.off('close', leave)
-      upgrade.cut.removeEventListener('abort', leave)
-      socket.write(headOf(answer))
-      upstream.unshift(rest)
-      upstream.write(head)
-      void splice(socket, upstream, upgrade.cut).then(() => resolve('answered'))
-    })
-    outgoing.once('response', (answer) => {
-      // Not a WebSocket after all: pass the answer on and close, whatever it is.
-      socket.write(headOf(answer, ['Connection: close']))
-      answer.pipe(socket)
-      // An answer cut in the middle must look cut to the visitor as well.
-      answer.once('close', () => void (answer.complete || socket.destroy()))
-      upgrade.cut.addEventListener('abort', () => socket.destroy())
-      socket.once('finish', () => part(socket)).once('close', () => resolve('answered'))
-    })
-    outgoing.once('error', (error) => {
-      socket.off('close', leave)
-      if (socket.destroyed) resolve('answered')
-      else resolve(isConnectError(error) ? 'unreached' : 'broken')
-    })
-    outgoing.end()
-  })
+  return new Promise((resolve) => new Handshake(upgrade, resolve).start())
 }
 
-/** The head of a response, as bytes for a connection that nothing else writes to. */
-function headOf(answer: IncomingMessage, extra: readonly string[] = []): Buffer {
-  const lines = [`HTTP/1.1 ${answer.statusCode} ${answer.statusMessage}`, ...extra]
-  const { rawHeaders } = answer
-  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
-    const name = rawHeaders[index] ?? ''
-    const lower = name.toLowerCase()
-    // Node has already undone the chunks of the body.
-    if (lower === 'transfer-encoding' || (extra.length > 0 && lower === 'connection')) continue
-    lines.push(`${name}: ${rawHeaders[index + 1]}`)
+class Handshake implements AnswerSink {
+  readonly #upgrade: Upgrade
+  readonly #resolve: (joined: Joined) => void
+  readonly #line = new Line()
+  readonly #reader = new AnswerReader(false, this)
+  #isConnected = false
+  #status = 0
+
+  constructor(upgrade: Upgrade, resolve: (joined: Joined) => void) {
+    this.#upgrade = upgrade
+    this.#resolve = resolve
   }
-  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1')
+
+  start(): void {
+    const { request, fields, socket, cut, target } = this.#upgrade
+    const line = this.#line
+    line.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose)
+    line.on('error', () => undefined).once('connect', () => (this.#isConnected = true))
+    line.setTimeout(responseHeadMs, this.#leave)
+    socket.once('close', this.#leave)
+    cut.addEventListener('abort', this.#leave)
+    line.connect(target.socketPath)
+    line.write(
+      `GET ${request.url} HTTP/1.1\r\n${fields}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`,
+      'latin1',
+    )
+  }
+
+  onHead({ status, headers }: AnswerHead): void {
+    this.#status = status
+    const { socket, cut } = this.#upgrade
+    cut.removeEventListener('abort', this.#leave)
+    this.#line.setTimeout(0)
+    if (status === 101) return void socket.write(headOf(status, headers))
+    // Not a WebSocket after all: pass the answer on and close, whatever it is.
+    socket.write(headOf(status, ['Connection', 'close', ...endToEnd(headers)]))
+    socket.resume().on('drain', () => this.#line.resume())
+    cut.addEventListener('abort', () => socket.destroy())
+    socket.once('finish', () => part(socket)).once('close', () => this.#resolve('answered'))
+  }
+
+  onPiece(piece: Uint8Array): void {
+    if (!this.#upgrade.socket.write(piece)) this.#line.pause()
+  }
+
+  onEnd(last: Uint8Array | undefined): void {
+    const { socket, rest, cut } = this.#upgrade
+    const line = this.#line
+    line.off('data', this.#onData).off('end', this.#onEnd)
+    if (this.#status !== 101) {
+      if (last) socket.write(last)
+      socket.end()
+      line.destroy()
+      return
+    }
+    socket.off('close', this.#leave)
+    line.off('close', this.#onClose)
+    const first = this.#reader.rest
+    void splice({ visitor: socket, cell: line, cut, fromVisitor: rest, fromCell: first }).then(() =>
+      this.#resolve('answered'),
+    )
+  }
+
+  readonly #onData = (piece: Buffer): void => {
+    try {
+      this.#reader.read(piece)
+    } catch (error) {
+      if (!(error instanceof Malformed)) throw error
+      this.#line.destroy()
+    }
+  }
+
+  readonly #onEnd = (): void => {
+    if (!this.#reader.end()) this.#line.destroy()
+  }
+
+  readonly #onClose = (): void => {
+    const { socket, cut } = this.#upgrade
+    socket.off('close', this.#leave)
+    cut.removeEventListener('abort', this.#leave)
+    // An answer cut in the middle must look cut to the visitor as well.
+    if (this.#status !== 0) {
+      if (!this.#reader.isDone) socket.destroy()
+    } else if (socket.destroyed) this.#resolve('answered')
+    else this.#resolve(this.#isConnected ? 'broken' : 'unreached')
+  }
+
+  readonly #leave = (): void => void this.#line.destroy()
+}
+
+/** The head of an answer, as bytes for a connection that nothing else writes to. */
+function headOf(status: number, fields: readonly string[]): Buffer {
+  let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`
+  for (let index = 0; index + 1 < fields.length; index += 2) {
+    head += `${fields[index]}: ${fields[index + 1]}\r\n`
+  }
+  return Buffer.from(`${head}\r\n`, 'latin1')
 }
 
 /**
  * Joins two connections, with backpressure. Resolves when the cell's is closed: a visitor that takes
  * its time to say goodbye keeps nobody from replacing the process.
  */
-async function splice(visitor: Duplex, cell: Duplex, cut: AbortSignal): Promise<void> {
+async function splice(both: {
+  readonly visitor: Duplex
+  readonly cell: Duplex
+  readonly cut: AbortSignal
+  /** What each has said already. */
+  readonly fromVisitor: Buffer
+  readonly fromCell: Buffer | undefined
+}): Promise<void> {
+  const { visitor, cell, cut } = both
   const down = new Downstream(visitor)
+  const hear = (piece: Buffer): void => void (cell.write(piece) || visitor.pause())
   const end = (): void => {
-    visitor.unpipe(cell)
-    visitor.resume()
+    visitor.off('data', hear).resume()
     down.close()
     cell.destroy()
   }
@@ -108,9 +160,15 @@ async function splice(visitor: Duplex, cell: Duplex, cut: AbortSignal): Promise<
   cut.addEventListener('abort', end)
   visitor.on('error', () => cell.destroy()).once('close', () => cell.end())
   cell.on('error', leave).once('end', leave).once('close', leave)
-  visitor.pipe(cell)
-  cell.on('data', (chunk: Buffer) => void (down.pass(chunk) || cell.pause()))
+  if (both.fromVisitor.length > 0) cell.write(both.fromVisitor)
+  if (both.fromCell) down.pass(both.fromCell)
+  visitor.on('data', hear).once('end', () => cell.end())
+  cell.on('drain', () => visitor.resume())
+  cell.on('data', (piece: Buffer) => void (down.pass(piece) || cell.pause()))
   visitor.on('drain', () => cell.resume())
+  visitor.resume()
+  cell.resume()
+  if (cut.aborted) end()
   await closed(cell)
   cut.removeEventListener('abort', end)
 }
@@ -121,8 +179,6 @@ function closed(end: Duplex): Promise<void> {
     else end.once('close', () => resolve())
   })
 }
-
-const goodbyeMs = 2_000
 
 /**
  * Parts with a visitor that was told to go: it has a moment to say goodbye in turn (RFC 6455 §7.1.1).

@@ -1,0 +1,78 @@
+import type { Duplex } from 'node:stream'
+import { goodbyeMs, keepAliveMs, lingerMs, requestHeadMs, sweepMs } from '#ingress/limits.ts'
+import { type Answer, Connection, type Join, type Patience, type Place } from './connection.ts'
+
+export type Http1Options = {
+  readonly answer: Answer
+  readonly join: Join
+  /** Called when a connection is gone. */
+  readonly ended: () => void
+  readonly patience?: Patience
+}
+
+/** HTTP/1 on connections that somebody else accepts. */
+export class Http1 implements Place {
+  readonly answer: Answer
+  readonly join: Join
+  readonly patience: Patience
+  readonly #ended: () => void
+  readonly #connections = new Set<Connection>()
+  #sweeping: NodeJS.Timeout | undefined
+  isLeaving = false
+  isEnding = false
+
+  constructor({ answer, join, ended, patience = usualPatience }: Http1Options) {
+    this.answer = answer
+    this.join = join
+    this.patience = patience
+    this.#ended = ended
+  }
+
+  get connections(): number {
+    return this.#connections.size
+  }
+
+  take(socket: Duplex): void {
+    this.#connections.add(new Connection(socket, this))
+    // A timer for each connection would cost each request two changes of it.
+    this.#sweeping ??= setInterval(() => this.#sweep(), sweepMs).unref()
+  }
+
+  left(connection: Connection): void {
+    this.#connections.delete(connection)
+    if (this.#connections.size === 0) this.#rest()
+    this.#ended()
+  }
+
+  /** Has what is in flight, and what may still come, say that its connection ends. */
+  leave(): void {
+    this.isLeaving = true
+  }
+
+  /** Takes no more requests; a connection ends with the response on it. */
+  end(): void {
+    this.isEnding = true
+    for (const connection of this.#connections) connection.end()
+  }
+
+  cut(): void {
+    for (const connection of this.#connections) connection.cut()
+  }
+
+  #sweep(): void {
+    const now = performance.now()
+    for (const connection of this.#connections) if (connection.deadline < now) connection.expire()
+  }
+
+  #rest(): void {
+    clearInterval(this.#sweeping)
+    this.#sweeping = undefined
+  }
+}
+
+const usualPatience: Patience = {
+  headMs: requestHeadMs,
+  idleMs: keepAliveMs,
+  lingerMs,
+  goodbyeMs,
+}
