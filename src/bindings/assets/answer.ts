@@ -1,7 +1,7 @@
-import { headerOfUtf8 } from '#contract/backend.ts'
 import { withBase, withoutBase } from './base-path.ts'
 import type { CompiledConfig } from './config.ts'
 import type { AssetEntry } from './entry.ts'
+import { headerValue } from './limits.ts'
 import {
   decodePath,
   encodePath,
@@ -119,7 +119,7 @@ function redirectFor(
   const base = `${origin.protocol}://${isHostname.test(origin.hostname) ? origin.hostname : 'host'}`
   const url = URL.parse(found.to, `${base}${pathname}`)
   // What a visitor can make of a placeholder may be no URL.
-  if (!url) return undefined
+  if (!url || url.href.length > headerValue) return undefined
   if (found.status === 200) return { pathname: url.pathname }
   const isHere = url.origin === URL.parse(base)?.origin
   const { search, hash, pathname: path } = url
@@ -166,7 +166,10 @@ function changesFor(
     if (!groups) return []
     return [
       ...unset.map((name) => ({ name })),
-      ...set.map(([name, value]) => ({ name, value: headerOfUtf8(fill(value, groups)) })),
+      ...set.flatMap(([name, value]) => {
+        const filled = fill(value, groups)
+        return filled.length > headerValue ? [] : [{ name, value: filled }]
+      }),
     ]
   })
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { headerOfUtf8 } from '#contract/backend.ts'
 import type { JsonObject } from '#contract/json.ts'
 import { readBasePath } from './base-path.ts'
 import { configInvalid, redirectsLoop } from './errors.ts'
@@ -124,7 +125,9 @@ export type WorkerFirst = {
   readonly isForAssets: (path: string) => boolean
 }
 
-export type CompiledHeaders = Pick<SiteConfig['headers'][number], 'set' | 'unset'> & {
+export type CompiledHeaders = Pick<SiteConfig['headers'][number], 'unset'> & {
+  /** Values are as Node writes them, their placeholders not filled in. */
+  readonly set: readonly (readonly [name: string, value: string])[]
   readonly pattern: Pattern
   readonly hasHost: boolean
 }
@@ -162,7 +165,9 @@ function compile(config: SiteConfig): CompiledConfig {
       }),
     headers: headers.flatMap(({ path, set, unset }) => {
       const pattern = compilePattern(path)
-      return pattern ? [{ set, unset, pattern, hasHost: path.startsWith('https://') }] : []
+      if (!pattern) return []
+      const written = set.map(([name, value]) => [name, headerOfUtf8(value)] as const)
+      return [{ set: written, unset, pattern, hasHost: path.startsWith('https://') }]
     }),
     dependsOnHost:
       headers.some(({ path }) => path.startsWith('https://')) ||

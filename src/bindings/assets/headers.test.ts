@@ -90,6 +90,16 @@ suite('_headers: what is skipped, and in which words', () => {
     })
   }
 
+  test('a header that is given again and again ends at what one may have', () => {
+    const text = `/a\n${`  X: ${'1'.repeat(1990)}\n`.repeat(10)}`
+    const { rules, warnings } = parseHeaders(text)
+    assert.equal(rules[0]?.set[0]?.[1].length, 8 * 1992 - 2)
+    assert.deepEqual(
+      warnings.map(({ message }) => message),
+      Array.from({ length: 2 }, () => 'Header value is longer than 16384 characters'),
+    )
+  })
+
   test('a bad path takes its headers with it, and nothing else', () => {
     const parsed = parseHeaders('/*/*\n X: 1\n Y\n/b\n Z: 1')
     assert.equal(parsed.warnings.length, 1)

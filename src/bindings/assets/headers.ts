@@ -132,6 +132,10 @@ function readHeader(line: string, draft: Draft | undefined): string | undefined 
   if (isBroken.test(value)) return 'Header value has a control character'
   if (ofServer.has(name)) return `The header ${name} is the server's to set`
   const before = draft.set.get(name)
-  draft.set.set(name, before === undefined ? value : `${before}, ${value}`)
+  const joined = before === undefined ? value : `${before}, ${value}`
+  if (joined.length > limits.headerValue) {
+    return `Header value is longer than ${limits.headerValue} characters`
+  }
+  draft.set.set(name, joined)
   return undefined
 }

@@ -50,15 +50,17 @@ export type Shelf<Value> = {
   old: Map<string, Value>
 }
 
-/** Values by owner and key, all within one number. */
+/** Values by owner and key, all within one total weight. */
 export class Shelves<Value> {
   readonly #half: number
+  readonly #weigh: (value: Value) => number
   #young = new Set<Shelf<Value>>()
   #old = new Set<Shelf<Value>>()
-  #count = 0
+  #weight = 0
 
-  constructor(limit: number) {
+  constructor(limit: number, weigh: (value: Value) => number = () => 1) {
     this.#half = limit / 2
+    this.#weigh = weigh
   }
 
   find(shelf: Shelf<Value>, key: string): Value | undefined {
@@ -70,11 +72,13 @@ export class Shelves<Value> {
   }
 
   keep(shelf: Shelf<Value>, key: string, value: Value): void {
-    if (this.#count >= this.#half) this.#turn()
+    const weight = this.#weigh(value)
+    if (weight > this.#half) return
+    if (this.#weight + weight > this.#half) this.#turn()
     shelf.old.delete(key)
     shelf.young.set(key, value)
     this.#young.add(shelf)
-    this.#count++
+    this.#weight += weight
   }
 
   #turn(): void {
@@ -85,6 +89,6 @@ export class Shelves<Value> {
     }
     this.#old = this.#young
     this.#young = new Set()
-    this.#count = 0
+    this.#weight = 0
   }
 }

@@ -24,12 +24,19 @@ export const namedDuplicates = 5
 export const memoryBytes = 64 * 1024 * 1024
 /** Bytes up to which a file is kept in memory; larger ones are read for each visitor. */
 export const memoryFileBytes = 1024 * 1024
-/** Answers whose headers are kept ready. */
+/** Answers whose headers are kept ready: so many, of which one with long headers counts for more. */
 export const outcomes = 10_000
+/** Characters of `_headers` in an answer that count as one more: it has them in up to 16 forms. */
+export const outcomeHeaders = 256
 /** Characters of a path up to which its answer is kept. */
 export const outcomePath = 512
 /** Different `Accept-Encoding` headers whose meaning is kept. */
 export const acceptedEncodings = 256
+/**
+ * Characters of a header of `_headers` once a visitor's path is filled in: as many as a header may
+ * have. A rule that repeats `:splat` would otherwise make megabytes of a long path.
+ */
+export const headerValue = 16 * 1024
 /** Characters of an `Accept-Encoding`, `If-None-Match` or `Range` that are looked at. */
 export const conditionLength = 8192
 /** Bytes below which compressing saves less than a packet. */

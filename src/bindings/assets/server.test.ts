@@ -306,6 +306,22 @@ suite('what nobody is to get', () => {
     for (const name of names.slice(1)) assert.equal(headers[name.toLowerCase()], undefined, name)
   })
 
+  test('what a rule makes of a path path is no longer than a header may be', async () => {
+    const path = '/ä'.repeat(2_000)
+    const rules = {
+      _headers: `/*\n  X-Ä-Not: 1\n  X-Long: ${':splat'.repeat(300)}\n  X-Text: ä :splat`,
+      _redirects: `/r/* /${':splat'.repeat(300)}`,
+    }
+    const site = fixture.site(rules)
+    const missing = await answer(site, encodeURI(path))
+    assert.equal(missing.status, 404)
+    assert.equal(missing.headers['x-path'], undefined)
+    assert.equal(missing.headers['x-text'], `\u00c3\u00a4 ${encodeURI(path).slice(1)}`)
+    assert.equal((await answer(site, `/r${encodeURI(path)}`)).status, 404)
+    const { status, headers } = await answer(site, '/r/x')
+    assert.deepEqual([status, headers['location']], [302, `/${'x'.repeat(300)}`])
+  })
+
   test('a file that is gone is an error, not somebody else’s content', async () => {
     const other = await openSite({ '/a.txt': { content: 'a', type: 'text/plain' } })
     const { blob } = other.entry('/a.txt')

@@ -67,7 +67,7 @@ class FileServer implements SiteServer {
   readonly #contents = new Contents(limits.memoryBytes)
   readonly #variants: Variants
   readonly #sites = new WeakMap<Site, Known>()
-  readonly #answers = new Shelves<Answer>(limits.outcomes)
+  readonly #answers = new Shelves<Answer>(limits.outcomes, weightOf)
   readonly #accepted = new Kept<Encoding | 'identity'>(limits.acceptedEncodings)
 
   constructor(options: SiteServerOptions) {
@@ -304,6 +304,12 @@ function answerOf(config: CompiledConfig, manifest: Manifest, request: SiteReque
     variants: new Map(),
     heads: new Map(),
   }
+}
+
+/** One, and more if rules add much to its headers: whoever writes them has no more room than others. */
+function weightOf({ outcome }: Answer): number {
+  const length = outcome.changes.reduce((sum, { value }) => sum + (value?.length ?? 0), 0)
+  return 1 + Math.floor(length / limits.outcomeHeaders)
 }
 
 /** Headers of a whole file or of a 304, made once and copied. */
