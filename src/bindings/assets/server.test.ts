@@ -306,7 +306,7 @@ suite('what nobody is to get', () => {
     for (const name of names.slice(1)) assert.equal(headers[name.toLowerCase()], undefined, name)
   })
 
-  test('what a rule makes of a path path is no longer than a header may be', async () => {
+  test('what a rule makes of a long path is no longer than a header may be', async () => {
     const path = '/ä'.repeat(2_000)
     const rules = {
       _headers: `/*\n  X-Ä-Not: 1\n  X-Long: ${':splat'.repeat(300)}\n  X-Text: ä :splat`,
@@ -315,7 +315,7 @@ suite('what nobody is to get', () => {
     const site = fixture.site(rules)
     const missing = await answer(site, encodeURI(path))
     assert.equal(missing.status, 404)
-    assert.equal(missing.headers['x-path'], undefined)
+    assert.equal(missing.headers['x-long'], undefined)
     assert.equal(missing.headers['x-text'], `\u00c3\u00a4 ${encodeURI(path).slice(1)}`)
     assert.equal((await answer(site, `/r${encodeURI(path)}`)).status, 404)
     const { status, headers } = await answer(site, '/r/x')
