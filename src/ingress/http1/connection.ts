@@ -271,6 +271,8 @@ export class Connection implements Outlet {
   #refuse(status: RefusalStatus): void {
     if (this.#state >= isParting) return
     if (this.#response?.headersSent) return this.cut()
+    // The request that this belongs to has its response: another one would be taken for the next.
+    if (this.#state === isAnswering && !this.#response) return this.#part()
     const response = this.#response
     const body = this.#body
     this.socket.write(

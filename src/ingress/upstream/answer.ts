@@ -23,7 +23,8 @@ export interface AnswerSink {
 /** RFC 9112 §4. The reason is nobody's business. */
 const statusLine = /^HTTP\/(1\.[01]) ([1-5][0-9]{2})(?: .*)?$/
 
-const switching = 101
+/** The connection goes on with another protocol. */
+export const switching = 101
 
 /**
  * Reads one answer (RFC 9112 §6.3), as strictly as requests are read: workerd writes it, but what it

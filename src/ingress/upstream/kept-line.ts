@@ -1,6 +1,5 @@
-import { Malformed } from '#ingress/http1/malformed.ts'
 import { responseHeadMs } from '#ingress/limits.ts'
-import { type AnswerHead, AnswerReader, type AnswerSink } from './answer.ts'
+import { type AnswerHead, AnswerReader, type AnswerSink, switching } from './answer.ts'
 import type { Call, CallControl, Failure } from './call.ts'
 import { Line } from './line.ts'
 import { framingLine, Sending } from './sending.ts'
@@ -63,6 +62,8 @@ export class KeptLine implements AnswerSink, CallControl {
   }
 
   onHead(head: AnswerHead): void {
+    // Nothing was asked to become another protocol.
+    if (head.status === switching) return this.destroy()
     this.deadline = Infinity
     this.#call?.onHead(head)
   }
@@ -97,8 +98,8 @@ export class KeptLine implements AnswerSink, CallControl {
     if (!reader) return this.destroy()
     try {
       reader.read(piece)
-    } catch (error) {
-      if (!(error instanceof Malformed)) throw error
+    } catch {
+      // It is no answer, or none that the visitor's protocol can carry.
       return this.destroy()
     }
     if (!reader.isDone) this.#call?.onWait()
