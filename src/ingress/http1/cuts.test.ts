@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { createServer, type IncomingMessage } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { suite, test } from 'node:test'
 import { next, refused, understood } from '#ingress/smuggling-fixture.ts'
@@ -112,15 +112,15 @@ async function read(request: IncomingMessage): Promise<string> {
 async function readByNode(bytes: Buffer, requests: number): Promise<Seen[]> {
   const seen: Seen[] = []
   let arrived = 0
-  const server = createServer((request, response) => {
+  const remember = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     // Those that are sent ahead are read side by side.
     const place = arrived++
-    void read(request).then((body) => {
-      const { method = '', url = '', httpVersion: version, rawHeaders: headers } = request
-      seen[place] = { method, url, version, headers, body }
-      response.end('ok')
-    })
-  })
+    const body = await read(request)
+    const { method = '', url = '', httpVersion: version, rawHeaders: headers } = request
+    seen[place] = { method, url, version, headers, body }
+    response.end('ok')
+  }
+  const server = createServer((request, response) => void remember(request, response))
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const address = server.address()
