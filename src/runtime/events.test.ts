@@ -246,11 +246,14 @@ suite('an event and the process that it is for', () => {
 
   test('one that dies meanwhile is lost, and the next finds the new process', async () => {
     await using fixture = await startFixture()
-    await fixture.apply([await fixture.ready('w', keeper(`await scheduler.wait(10_000)`))])
+    const source = keeper(`seen.push('begun'); await scheduler.wait(10_000)`)
+    await fixture.apply([await fixture.ready('w', source)])
     const lost = deliver(fixture, 'w')
-    await new Promise((resolve) => void setTimeout(resolve, 200))
+    await eventually(async () => (await fixture.visit('w')).body !== '[]')
     for (const pid of await pidsOf(fixture)) process.kill(pid, 'SIGKILL')
     assert.deepEqual(await lost, { type: 'lost', reason: 'crash' })
+    // Until its end is noticed, what is sent to the old process may be lost as well.
+    await eventually(async () => (await fixture.visit('w')).body === '[]')
     const next = await fixture.host.events.scheduled(to('w'), { cron: 'x', scheduledTime: 1 })
     assert.deepEqual(next, { type: 'ended', outcome: 'ok', noRetry: false })
   })
