@@ -1,9 +1,11 @@
 import { z } from 'zod'
 import type { Site, Sites } from './assets.ts'
 import type { BackendHandler, Grant } from './backend.ts'
+import type { EventHost } from './events.ts'
 import type { AccountId, WorkerName } from './ids.ts'
 import type { Json, JsonObject } from './json.ts'
 import type { Ports } from './ports.ts'
+import type { QueuePort } from './queues.ts'
 import type { Wire } from './wire.ts'
 
 // One kind of binding, as the rest of the house sees it. The life of an entry of `bindings` in
@@ -47,8 +49,21 @@ export interface LiveBinding extends AsyncDisposable {
   readonly guardedApi?: readonly GuardedMount[]
   /** The files of Workers: at most one kind of binding has them. */
   readonly sites?: Sites
+  /** How other products put messages into queues. */
+  readonly queues?: QueuePort
+  /**
+   * Told once every Worker is back: from now on it may give them events. Disposing of what it returns
+   * begins no more of them and waits for those under way, for a while at most.
+   */
+  start?(house: House): AsyncDisposable
   /** Told when a Worker is deleted for good, after it is gone. */
   forget?(owner: Owner): Promise<void>
+}
+
+/** What a binding is handed that others in the house can do. */
+export type House = EventHost & {
+  /** Absent where no binding has queues. */
+  readonly queues: QueuePort | undefined
 }
 
 /** REST resources of one product below `/client/v4/accounts/:account_id`. */

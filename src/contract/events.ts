@@ -1,4 +1,5 @@
 import type { AccountId, WorkerName } from './ids.ts'
+import type { Json } from './json.ts'
 import type { ExceededLimit } from './snapshot.ts'
 
 // What comes to a Worker that is no request: batches of a queue, ticks of a schedule. Whoever has one
@@ -118,4 +119,12 @@ export interface EventPort {
 /** Who has the port: the runtime. */
 export interface EventHost {
   readonly events: EventPort
+  /** What deployed Workers of an account are bound to by bindings of one type that have a back end. */
+  bindings(account: AccountId, type: string): readonly BoundResource[]
+}
+
+export type BoundResource = {
+  readonly worker: WorkerName
+  /** As the binding's `wiring` said. */
+  readonly resource: Json
 }

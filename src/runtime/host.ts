@@ -9,7 +9,7 @@ import type {
   WorkerPlan,
 } from '#contract/cell.ts'
 import { messageOf, OperatorError } from '#contract/errors.ts'
-import type { EventHost, EventPort } from '#contract/events.ts'
+import type { BoundResource, EventHost, EventPort } from '#contract/events.ts'
 import { Gate, SharedGate } from '#contract/gate.ts'
 import type { AccountId, ObjectNamespaceId } from '#contract/ids.ts'
 import { liveKey, type RoutedWorker, type Target } from '#contract/snapshot.ts'
@@ -139,6 +139,15 @@ class WorkerdHost implements CellHost, EventHost {
       crowdedSleepMs: Math.max(shortestIdleMs, lingerMs),
       looking: () => this.#previews.sweep(sleepMs),
     })
+  }
+
+  bindings(account: AccountId, type: string): readonly BoundResource[] {
+    const plans = (this.#accounts.get(account) ?? []).flatMap((cell) => cell.plan.workers)
+    return plans.flatMap(({ worker, bindings }) =>
+      bindings.flatMap(({ type: own, wire }) =>
+        own === type && wire.type === 'backend' ? [{ worker, resource: wire.resource }] : [],
+      ),
+    )
   }
 
   get isolation(): Isolation {

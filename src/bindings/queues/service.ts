@@ -1,0 +1,186 @@
+import type { BackendHandler, BackendReply, BackendRequest, Grant } from '#contract/backend.ts'
+import { headerOfUtf8, reasonPhrase } from '#contract/backend.ts'
+import { ApiError } from '#contract/errors.ts'
+import type { QueueMetrics } from '#contract/events.ts'
+import { parseJson } from '#contract/json-text.ts'
+import * as errors from './errors.ts'
+import * as limits from './limits.ts'
+import { messageFormat, nativeBatch, queueResource } from './schema.ts'
+import { checkBatch, checkDelay, checkSize, type Draft, type Sender } from './sender.ts'
+import type { Queue, QueueStore } from './store.ts'
+
+export type ServiceOptions = { readonly store: QueueStore; readonly sender: Sender }
+
+type Call = ServiceOptions & {
+  readonly request: BackendRequest
+  readonly queue: Queue
+  /** Seconds, of messages that name none: the binding's own. */
+  readonly delaySeconds: number | undefined
+}
+
+/** What workerd takes for formats that are not named: old Workers'. */
+const unnamedFormat = 'v8'
+
+/**
+ * Answers the native producer of one binding. The queue is looked for at each call: one that is
+ * deleted and made again is the same to a Worker.
+ */
+export function serveQueue(options: ServiceOptions, grant: Grant): BackendHandler {
+  const { queue: name, delaySeconds } = queueResource.parse(grant.resource)
+  return async (request) => {
+    try {
+      const queue = options.store.named(grant.account, name)
+      if (!queue) {
+        await discard(request.body)
+        throw errors.queueMissing()
+      }
+      return await answer({ ...options, request, queue, delaySeconds: delaySeconds ?? undefined })
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error
+      return refusal(error)
+    }
+  }
+}
+
+/** An error has no body: workerd would not read it, and close the connection. */
+function refusal({ status, code, message }: ApiError): BackendReply {
+  const headers = {
+    'CF-Queues-Error-Code': String(code),
+    'CF-Queues-Error-Cause': headerOfUtf8(message.replaceAll(/\p{Cc}+/gu, ' ')),
+  }
+  return { status, reason: reasonPhrase(message), headers }
+}
+
+async function answer(call: Call): Promise<BackendReply> {
+  const { method, url } = call.request
+  if (method === 'GET' && url === '/metrics') {
+    return json(shown(await call.sender.metrics(call.queue)))
+  }
+  if (method === 'POST' && url === '/message') return sendOne(call)
+  if (method === 'POST' && url === '/batch') return sendMany(call)
+  return { status: 405 }
+}
+
+async function sendOne({ request, queue, sender, delaySeconds }: Call): Promise<BackendReply> {
+  const { body, size } = await read(request.body, limits.messageBytes)
+  checkSize(size)
+  const format = formatOf(headerOf(request, 'x-msg-fmt'))
+  const own = checkDelay(numberOf(headerOf(request, 'x-msg-delay-secs')))
+  const draft = { format, body, delaySeconds: own ?? delaySeconds }
+  return sent(await sender.send(queue, [draft], 'worker'))
+}
+
+async function sendMany({ request, queue, sender, delaySeconds }: Call): Promise<BackendReply> {
+  const { body, size } = await read(request.body, limits.sendBodyBytes)
+  if (size > limits.sendBodyBytes) throw tooMuch(request, size)
+  const batchDelay = checkDelay(
+    numberOf(headerOf(request, 'x-msg-delay-secs')),
+    errors.batchDelayInvalid,
+  )
+  const { messages } = batchOf(new TextDecoder().decode(body))
+  const drafts = messages.map(({ body: base64, contentType, delaySecs }): Draft => ({
+    format: formatOf(contentType),
+    body: bytesOf(base64),
+    delaySeconds: checkDelay(delaySecs, errors.batchDelayInvalid) ?? batchDelay ?? delaySeconds,
+  }))
+  checkBatch(drafts.map((draft) => draft.body.byteLength))
+  return sent(await sender.send(queue, drafts, 'worker'))
+}
+
+/** What is too much of a batch whose body was not kept: the headers say. */
+function tooMuch(request: BackendRequest, size: number): ApiError {
+  const count = numberOf(headerOf(request, 'cf-queue-batch-count')) ?? 0
+  const largest = numberOf(headerOf(request, 'cf-queue-largest-msg')) ?? 0
+  if (count > limits.sendMessages) return errors.tooManyMessages(count)
+  if (largest > limits.messageBytes) return errors.messageInBatchTooLong(largest)
+  return errors.batchTooLong(numberOf(headerOf(request, 'cf-queue-batch-bytes')) ?? size)
+}
+
+function batchOf(text: string): { messages: readonly Native[] } {
+  let value: unknown
+  try {
+    value = parseJson(text)
+  } catch {
+    throw errors.batchInvalid('the body is not valid JSON')
+  }
+  const parsed = nativeBatch.safeParse(value)
+  if (!parsed.success) throw errors.batchInvalid(parsed.error.issues[0]?.message ?? 'bad shape')
+  if (parsed.data.messages.length === 0) throw errors.batchInvalid('it has no messages')
+  return parsed.data
+}
+
+type Native = {
+  readonly body: string
+  readonly contentType?: string | undefined
+  readonly delaySecs?: number | undefined
+}
+
+function formatOf(text: string | undefined): Draft['format'] {
+  if (text === undefined) return unnamedFormat
+  const format = messageFormat.safeParse(text)
+  if (!format.success) throw errors.formatInvalid(text)
+  return format.data
+}
+
+function headerOf({ headers }: BackendRequest, name: string): string | undefined {
+  const value = headers[name]
+  return typeof value === 'string' ? value : undefined
+}
+
+function numberOf(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : Number(text)
+}
+
+function bytesOf(base64: string): Uint8Array {
+  try {
+    return Uint8Array.from(atob(base64), (char) => char.charCodeAt(0))
+  } catch {
+    throw errors.batchInvalid('a body is not valid Base64')
+  }
+}
+
+function sent(metrics: QueueMetrics): BackendReply {
+  return json({ metadata: { metrics: shown(metrics) } })
+}
+
+/** As the native client reads it: a time of 0 stands for none. */
+function shown({ backlogCount, backlogBytes, oldestMessageTimestampMs = 0 }: QueueMetrics) {
+  return { backlogCount, backlogBytes, oldestMessageTimestamp: oldestMessageTimestampMs }
+}
+
+function json(value: object): BackendReply {
+  const headers = { 'Content-Type': 'application/json' }
+  return { status: 200, headers, body: JSON.stringify(value) }
+}
+
+/** A body and its size. Of one that is longer than `limit` nothing is kept. */
+export async function read(
+  stream: AsyncIterable<Uint8Array>,
+  limit: number,
+): Promise<{ readonly body: Uint8Array; readonly size: number }> {
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of stream) {
+    size += chunk.byteLength
+    if (size <= limit) chunks.push(chunk)
+    // What is dropped here costs nothing, and the connection can be used again.
+    else if (size > limit + limits.drainBytes) break
+  }
+  return { body: size > limit ? new Uint8Array() : joined(chunks, size), size }
+}
+
+async function discard(stream: AsyncIterable<Uint8Array>): Promise<void> {
+  await read(stream, 0)
+}
+
+function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
+  const [first] = chunks
+  if (first && chunks.length === 1) return first
+  const all = new Uint8Array(size)
+  let at = 0
+  for (const chunk of chunks) {
+    all.set(chunk, at)
+    at += chunk.byteLength
+  }
+  return all
+}
