@@ -218,6 +218,8 @@ export class VersionMaker {
     const { sites } = this.#options.registry
     if (assets === undefined && !isKept) return undefined
     if (!sites) throw featureUnavailable('Static assets')
+    // wrangler 3 says so of every version that it copies, whether there are files or not.
+    if (isKept && !previous?.assets && !isFilesOnly) return undefined
     const hasWorker = !isFilesOnly
     const of = {
       owner: key,
