@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { Acme } from '#acme/acme.ts'
 import { createBackplane, capabilityHeader } from '#backplane/server.ts'
 import { bindings } from '#bindings/index.ts'
+import { openBindings, portsOfNone, serveBy, startBindings } from '#bindings/live.ts'
 import type { Config } from '#config'
-import type { Grant } from '#contract/backend.ts'
 import type { Binding } from '#contract/binding.ts'
 import type { CellHost } from '#contract/cell.ts'
 import { parseEnvironmentFile, printEnvironmentFile } from '#contract/environment-file.ts'
@@ -18,7 +18,6 @@ import type { ObjectFiles } from '#contract/ports/object-files.ts'
 import type { Sql } from '#contract/ports/sql.ts'
 import { type Control, controlMigrations, createControl } from '#control/control.ts'
 import { type ApiListener, createApiListener } from '#control/listener.ts'
-import type { ServedBinding } from '#control/registry.ts'
 import { decideChange } from '#deploy/change.ts'
 import { openBlobs } from '#drivers/blob/fs/driver.ts'
 import { systemClock } from '#drivers/clock/system/driver.ts'
@@ -75,7 +74,8 @@ export async function startServer(config: Config): Promise<RunningServer> {
   await using stack = new AsyncDisposableStack()
   const drivers = await openDrivers(config, stack)
   const acme = new Acme()
-  const served = await openBindings(config, drivers, stack)
+  const open = (binding: Binding): Promise<Ports> => portsOf(binding, { config, drivers, stack })
+  const served = await openBindings(bindings, open, stack)
   const ingress = createIngress({
     ...drivers,
     httpsRedirect: config.httpsRedirect,
@@ -123,6 +123,24 @@ export async function startServer(config: Config): Promise<RunningServer> {
   await openFront({ ...drivers, config, ingress, acme, front }, stack)
   const apiUrl = `${urlAt(await listen((where) => api.listen(where), '--api', config.api))}/client/v4`
   await control.start()
+  const events = stack.use(startBindings(served, host))
+  await writeAdmin(config, { apiUrl, account, token })
+  api.ready()
+  logReady(drivers.log, { api: apiUrl, visitors: front.urlOf(config.domain), ...front.ports }, host)
+  const running = stack.move()
+  return {
+    config,
+    apiUrl,
+    visitorUrl: (worker) => front.urlOf(`${worker}.${config.domain}`),
+    stop: () => stopServer({ api, control, ingress, events, running, log: drivers.log }),
+  }
+}
+
+/** What the first account's owner points wrangler with. */
+async function writeAdmin(
+  config: Config,
+  { apiUrl, account, token }: { apiUrl: string; account: AccountId; token: string },
+): Promise<void> {
   const admin = {
     CLOUDFLARE_API_BASE_URL: apiUrl,
     CLOUDFLARE_API_TOKEN: token,
@@ -131,15 +149,6 @@ export async function startServer(config: Config): Promise<RunningServer> {
     WRANGLER_SEND_METRICS: 'false',
   }
   await writePrivateFile(adminPath(config), printEnvironmentFile(admin))
-  api.ready()
-  logReady(drivers.log, { api: apiUrl, visitors: front.urlOf(config.domain), ...front.ports }, host)
-  const running = stack.move()
-  return {
-    config,
-    apiUrl,
-    visitorUrl: (worker) => front.urlOf(`${worker}.${config.domain}`),
-    stop: () => stopServer({ api, control, ingress, running, log: drivers.log }),
-  }
 }
 
 function cellSettings({ sleepMs, limits, isolation }: Config) {
@@ -151,16 +160,22 @@ function logReady(log: Log, where: LogFields, host: CellHost): void {
   log.info('ready', { ...where, isolation, seccomp, cgroup })
 }
 
-/** From the outside in: no more changes, no more visitors, no more cells, no more files. */
+/** From the outside in: no more changes, no more visitors and events, no more cells, no more files. */
 async function stopServer(server: {
   readonly api: ApiListener
   readonly control: Control
   readonly ingress: Ingress
+  /** What gives Workers events that nobody outside sent. */
+  readonly events: AsyncDisposable
   readonly running: AsyncDisposableStack
   readonly log: Log
 }): Promise<void> {
   server.log.info('stopping')
-  await Promise.all([server.api.close(stopMs), server.ingress.close(stopMs)])
+  await Promise.all([
+    server.api.close(stopMs),
+    server.ingress.close(stopMs),
+    server.events[Symbol.asyncDispose](),
+  ])
   await server.control.idle()
   await server.running.disposeAsync()
 }
@@ -197,24 +212,6 @@ async function openSql(options: {
   return openSqlite({ ...options, migrations: await readMigrations(options.migrations) })
 }
 
-/** Opens the live half of every binding that has one. */
-async function openBindings(
-  config: Config,
-  drivers: Ports,
-  stack: AsyncDisposableStack,
-): Promise<readonly ServedBinding[]> {
-  const served: ServedBinding[] = []
-  for (const binding of bindings) {
-    if (!binding.open) {
-      served.push({ binding })
-      continue
-    }
-    const live = await binding.open(await portsOf(binding, { config, drivers, stack }))
-    served.push({ binding, live: stack.use(live) })
-  }
-  return served
-}
-
 /** A binding's own database and blobs, named after its type. */
 async function portsOf(
   { type, migrations }: Binding,
@@ -225,37 +222,10 @@ async function portsOf(
   },
 ): Promise<Ports> {
   const log = from.drivers.log.child({ binding: type })
-  if (!migrations) return { ...from.drivers, log, sql: noDatabase(type), blob: noBlobs(type) }
+  if (!migrations) return { ...from.drivers, log, ...portsOfNone(type) }
   const path = join(from.config.dataDirectory, type)
   const sql = from.stack.use(await openSql({ path: `${path}.db`, migrations, log }))
   return { ...from.drivers, log, sql, blob: await openBlobs({ path }) }
-}
-
-/** What a binding without migrations gets: it has said that it keeps nothing. */
-function noDatabase(type: string): Sql {
-  const refuse = (): Promise<never> => Promise.reject(new Error(`${type} has no database`))
-  return { read: refuse, write: refuse, [Symbol.asyncDispose]: async () => {} }
-}
-
-function noBlobs(type: string): Blob {
-  const refuse = (): Promise<never> => Promise.reject(new Error(`${type} has no blobs`))
-  return {
-    put: refuse,
-    get: refuse,
-    delete: refuse,
-    list: () => {
-      throw new Error(`${type} has no blobs`)
-    },
-  }
-}
-
-function serveBy(served: readonly ServedBinding[]) {
-  const byType = new Map(served.map(({ binding, live }) => [binding.type, live]))
-  return (grant: Grant) => {
-    const handler = byType.get(grant.type)?.serve?.(grant)
-    if (!handler) throw new Error(`nobody serves bindings of type ${grant.type}`)
-    return handler
-  }
 }
 
 /** When the next alarm of these namespaces is due. */

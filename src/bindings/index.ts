@@ -3,6 +3,7 @@ import { assets } from './assets/binding.ts'
 import { durableObjects } from './durable-objects/binding.ts'
 import { json, plainText } from './environment-variables/binding.ts'
 import { kvNamespace } from './kv/binding.ts'
+import { queue } from './queues/binding.ts'
 import { secretKey, secretText } from './secrets/binding.ts'
 import { service } from './service/binding.ts'
 import { versionMetadata } from './version-metadata/binding.ts'
@@ -14,6 +15,7 @@ export const bindings: readonly Binding[] = [
   plainText,
   json,
   kvNamespace,
+  queue,
   secretText,
   secretKey,
   service,

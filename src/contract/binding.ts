@@ -60,6 +60,9 @@ export interface LiveBinding extends AsyncDisposable {
   forget?(owner: Owner): Promise<void>
 }
 
+/** One kind of binding with its state, if it keeps any. */
+export type ServedBinding = { readonly binding: Binding; readonly live?: LiveBinding }
+
 /** What a binding is handed that others in the house can do. */
 export type House = EventHost & {
   /** Absent where no binding has queues. */

@@ -1,7 +1,14 @@
 import { Buffer } from 'node:buffer'
 import { z } from 'zod'
 import type { Sites } from '#contract/assets.ts'
-import type { Binding, Entry, LiveBinding, Owner, VersionFacts } from '#contract/binding.ts'
+import type {
+  Binding,
+  Entry,
+  LiveBinding,
+  Owner,
+  ServedBinding,
+  VersionFacts,
+} from '#contract/binding.ts'
 import type { PlannedBinding, WorkerLimits, WorkerPlan } from '#contract/cell.ts'
 import type { Blob } from '#contract/ports/blob.ts'
 import type { Wire } from '#contract/wire.ts'
@@ -10,9 +17,6 @@ import { bindingInvalid, uploadInvalid } from '#deploy/errors.ts'
 import { reasonOf } from '#deploy/metadata.ts'
 import { unservedBinding } from '#deploy/version.ts'
 import type { Version } from './records.ts'
-
-/** One kind of binding with its state, as `main.ts` opened it. */
-export type ServedBinding = { readonly binding: Binding; readonly live?: LiveBinding }
 
 /** The kinds of binding that are served, and what becomes of entries of theirs. */
 export class Registry {
