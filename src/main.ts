@@ -5,10 +5,11 @@ import { createBackplane, capabilityHeader } from '#backplane/server.ts'
 import { bindings } from '#bindings/index.ts'
 import { openBindings, portsOfNone, serveBy, startBindings } from '#bindings/live.ts'
 import type { Config } from '#config'
-import type { Binding } from '#contract/binding.ts'
+import type { Binding, ServedBinding } from '#contract/binding.ts'
 import type { CellHost } from '#contract/cell.ts'
 import { parseEnvironmentFile, printEnvironmentFile } from '#contract/environment-file.ts'
 import { messageOf, OperatorError } from '#contract/errors.ts'
+import type { EventHost } from '#contract/events.ts'
 import type { AccountId, BlobKey, ObjectNamespaceId } from '#contract/ids.ts'
 import type { Address, Listening } from '#contract/listening.ts'
 import type { Ports } from '#contract/ports.ts'
@@ -40,6 +41,7 @@ import { createIngress, type Ingress } from '#ingress/server.ts'
 import { trustIn } from '#ingress/visitor.ts'
 import { workerdPath } from '#runtime/binary.ts'
 import { startCellHost } from '#runtime/host.ts'
+import { scheduleMigrations, Schedules } from '#schedules/schedules.ts'
 
 // The composition root: config → drivers → rooms → start, stop. No other file knows every room.
 
@@ -107,6 +109,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
   )
   const objectFiles = stack.use(await openObjectFiles({ ...drivers, path: objectsDirectory }))
   await objectFiles.sweep()
+  const schedules = await openSchedules({ config, drivers, host, stack })
   const front = new Front()
   const control = createControl({
     ...drivers,
@@ -115,6 +118,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     domain: config.domain,
     urlOf: (name) => front.urlOf(name),
     objectFiles,
+    schedules,
     publishRoutes: (table) => [acme, ingress].forEach((to) => to.publishRoutes(table)),
   })
   const { account, token } = await control.prepare(await knownToken(config))
@@ -123,7 +127,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
   await openFront({ ...drivers, config, ingress, acme, front }, stack)
   const apiUrl = `${urlAt(await listen((where) => api.listen(where), '--api', config.api))}/client/v4`
   await control.start()
-  const events = stack.use(startBindings(served, host))
+  const events = stack.use(startEvents(schedules, served, host))
   await writeAdmin(config, { apiUrl, account, token })
   api.ready()
   logReady(drivers.log, { api: apiUrl, visitors: front.urlOf(config.domain), ...front.ports }, host)
@@ -210,6 +214,32 @@ async function openSql(options: {
   readonly log: Log
 }): Promise<Sql> {
   return openSqlite({ ...options, migrations: await readMigrations(options.migrations) })
+}
+
+async function openSchedules(from: {
+  readonly config: Config
+  readonly drivers: Ports
+  readonly host: EventHost
+  readonly stack: AsyncDisposableStack
+}): Promise<Schedules> {
+  const log = from.drivers.log.child({ room: 'schedules' })
+  const path = join(from.config.dataDirectory, 'schedules.db')
+  const sql = from.stack.use(await openSql({ path, migrations: scheduleMigrations, log }))
+  return Schedules.open({ sql, log, clock: from.drivers.clock, events: from.host.events })
+}
+
+/** Every Worker is back: handlers are called. Disposing of what it returns ends that. */
+function startEvents(
+  schedules: Schedules,
+  served: readonly ServedBinding[],
+  host: EventHost,
+): AsyncDisposable {
+  const started = [schedules.start(), startBindings(served, host)]
+  return {
+    async [Symbol.asyncDispose]() {
+      await Promise.all(started.map((each) => each[Symbol.asyncDispose]()))
+    },
+  }
 }
 
 /** A binding's own database and blobs, named after its type. */

@@ -18,20 +18,29 @@ export interface RawWorkerd extends AsyncDisposable {
   kill(): Promise<void>
 }
 
-/** Starts one. `options` is Cap'n Proto text for the socket's `http`. */
-export async function startRawWorkerd(module: string, options = ''): Promise<RawWorkerd> {
+/**
+ * Starts one. `options` is Cap'n Proto text for the socket's `http`; `bundled` names a module that
+ * comes with workerd: `module` may import `bundled`.
+ */
+export async function startRawWorkerd(
+  module: string,
+  options = '',
+  bundled?: string,
+): Promise<RawWorkerd> {
   const folder = await temporaryFolder()
   const socketPath = join(folder.path, 'worker.sock')
+  const more = bundled === undefined ? '' : `, (name = "bundled", bundled = "${bundled}")`
   await writeFile(join(folder.path, 'worker.js'), module)
   await writeFile(
     join(folder.path, 'config.capnp'),
     `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
-  services = [(name = "main", worker = (compatibilityDate = "2026-11-01", modules = [(name = "worker.js", esModule = embed "worker.js")]))],
+  services = [(name = "main", worker = (compatibilityDate = "2026-11-01", modules = [(name = "worker.js", esModule = embed "worker.js")${more}]))],
   sockets = [(name = "http", address = "unix:${socketPath}", http = (${options}), service = "main")],
 );`,
   )
-  const child = spawn(workerd, ['serve', join(folder.path, 'config.capnp')], { stdio: 'ignore' })
+  const args = ['serve', ...(bundled === undefined ? [] : ['--experimental'])]
+  const child = spawn(workerd, [...args, join(folder.path, 'config.capnp')], { stdio: 'ignore' })
   const exited = once(child, 'exit')
   const kill = async (): Promise<void> => {
     child.kill('SIGKILL')

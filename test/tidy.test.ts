@@ -15,6 +15,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   deploy: ['contract'],
   control: ['contract', 'deploy'],
   runtime: ['contract'],
+  schedules: ['contract'],
   backplane: ['contract'],
   ingress: ['contract'],
   egress: ['contract'],

@@ -5,6 +5,7 @@ import { cells, cellsHelp } from './cells.ts'
 import { domain, domainHelp } from './domain.ts'
 import { objects, objectsHelp } from './objects.ts'
 import { proxyConfig, proxyConfigHelp } from './proxy-config.ts'
+import { schedules, schedulesHelp } from './schedules.ts'
 import { serve } from './serve.ts'
 import { start } from './start.ts'
 import { token, tokenHelp } from './token.ts'
@@ -18,6 +19,7 @@ const verbs: Readonly<Record<string, (args: readonly string[]) => Promise<void>>
   domain,
   cells,
   do: objects,
+  cron: schedules,
   'proxy-config': proxyConfig,
   help: async () => print(help),
   '--help': async () => print(help),
@@ -33,6 +35,7 @@ ${accountHelp}
 ${domainHelp}
 ${objectsHelp}
 ${cellsHelp}
+${schedulesHelp}
 ${proxyConfigHelp}
 A client needs no more than   set -a; . DIR/admin.env; set +a
 `

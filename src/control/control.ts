@@ -2,12 +2,14 @@ import type { ServedBinding } from '#contract/binding.ts'
 import type { CellHost, CellPlan } from '#contract/cell.ts'
 import type { Ports } from '#contract/ports.ts'
 import type { ObjectFiles } from '#contract/ports/object-files.ts'
+import type { SchedulePort } from '#contract/schedules.ts'
 import type { RoutedWorker, RouteTable } from '#contract/snapshot.ts'
 import { Activation } from './activation.ts'
 import { type AppOptions, createApp } from './app.ts'
 import { cellRoutes } from './cells-api.ts'
 import { ClassStore } from './class-store.ts'
 import { Classes } from './classes.ts'
+import { CronTriggers } from './cron-triggers.ts'
 import { domainRoutes } from './domains-api.ts'
 import { Domains } from './domains.ts'
 import { emptyAccountRoutes } from './empty-api.ts'
@@ -18,6 +20,8 @@ import { objectRoutes } from './objects-api.ts'
 import { Publication } from './publication.ts'
 import { Registry } from './registry.ts'
 import { Routes } from './routes.ts'
+import { ScheduleStore } from './schedule-store.ts'
+import { scheduleRoutes } from './schedules-api.ts'
 import { scriptRoutes } from './scripts-api.ts'
 import { secretRoutes } from './secrets-api.ts'
 import { serviceRoutes } from './services-api.ts'
@@ -42,6 +46,8 @@ export type ControlOptions = Omit<Ports, 'vault'> & {
   readonly urlOf: (host: string) => string
   /** The stored Durable Objects. What a crash left of them is swept. */
   readonly objectFiles: ObjectFiles
+  /** Who calls the handlers of cron triggers. */
+  readonly schedules: SchedulePort
 }
 
 /** The folder of migrations that control's database needs. */
@@ -67,6 +73,7 @@ export interface Control {
 export function createControl(options: ControlOptions): Control {
   const parts = assemble(options)
   const { activation, classes, identities, maker, publication, registry, store, workers } = parts
+  const { cronTriggers } = parts
   return {
     fetch: createApp(apiOf(options, parts)),
     async prepare(knownToken) {
@@ -77,7 +84,10 @@ export function createControl(options: ControlOptions): Control {
       await publication.publish()
       return administrator
     },
-    start: () => activation.start(),
+    async start() {
+      await cronTriggers.publish()
+      await activation.start()
+    },
     planPreview: (preview) => activation.planPreview(preview),
     async idle() {
       await workers.idle()
@@ -106,7 +116,9 @@ function assemble(options: ControlOptions) {
   const publication = new Publication(stores)
   const activation = new Activation({ ...stores, registry, classStore, publication })
   const maker = new VersionMaker({ ...stores, registry, classes })
-  const makers = { store, maker, activation, publication, registry, classes }
+  const scheduleStore = new ScheduleStore(sql)
+  const cronTriggers = new CronTriggers({ ...options, scheduleStore })
+  const makers = { store, maker, activation, publication, registry, classes, cronTriggers }
   const workers = new Workers({ ...options, ...makers })
   const tokens = new Tokens({ ...options, store: identityStore })
   const publish = (): Promise<void> => publication.publish()
@@ -143,6 +155,7 @@ function apiOf(options: ControlOptions, parts: Parts): AppOptions {
       ...cellRoutes(options.host),
       ...objectRoutes({ ...options, directory: classStore, files: options.objectFiles }),
       ...scriptRoutes(ofWorkers),
+      ...scheduleRoutes({ ...options, ...parts }),
       ...versionRoutes(ofWorkers),
       ...secretRoutes(ofWorkers),
       ...serviceRoutes(ofWorkers),

@@ -254,3 +254,15 @@ export const environmentNotFound = defineError(
   404,
   (name: string) => `There is no environment "${name}": each Worker has "production" alone.`,
 )
+
+export const cronInvalid = defineError(
+  10100,
+  400,
+  (text: string, reason: string) => `invalid cron string: ${text}: ${reason}`,
+)
+
+export const tooManySchedules = defineError(
+  10100,
+  403,
+  (limit: number) => `The account may have ${limit} cron triggers, over all its Workers.`,
+)

@@ -51,3 +51,6 @@ export const routesPerZone = 1_000
 
 /** Same page: "Custom domains per zone". */
 export const domainsPerZone = 100
+
+/** developers.cloudflare.com/workers/platform/limits: "Cron Triggers per account", paid plan. */
+export const schedulesPerAccount = 250

@@ -50,8 +50,6 @@ export function scriptRoutes(options: WorkersApiOptions): readonly AccountRoute[
     { method: 'POST', path: `${one}/subdomain`, permission: 'write', run: setSubdomain(options) },
     { method: 'DELETE', path: `${one}/subdomain`, permission: 'write', run: leave(options) },
     { method: 'GET', path: `${one}/references`, permission: 'read', run: references(options) },
-    // Cron triggers are not here yet, so there are none.
-    { method: 'GET', path: `${one}/schedules`, permission: 'read', run: noSchedules(options) },
   ]
 }
 
@@ -245,11 +243,4 @@ function references({ workers }: WorkersApiOptions): Run {
 
 function services(names: readonly string[]): readonly object[] {
   return names.map((name) => ({ name, service: name, environment: 'production' }))
-}
-
-function noSchedules({ workers }: WorkersApiOptions): Run {
-  return async (call) => {
-    await workers.get(keyOf(call))
-    return succeed({ schedules: [] })
-  }
 }

@@ -19,6 +19,7 @@ import {
   type Worker,
   workerRecord,
 } from './records.ts'
+import { removeSchedules } from './schedule-store.ts'
 import { leaveZones } from './zone-store.ts'
 
 /** Names a Worker. */
@@ -185,6 +186,7 @@ export class WorkerStore {
     await this.#sql.write([
       ...removeClasses({ account, worker }),
       ...leaveZones({ account, worker }),
+      removeSchedules({ account, worker }),
       sql`DELETE FROM deployment WHERE account = ${account} AND worker = ${worker}`,
       sql`DELETE FROM version WHERE account = ${account} AND worker = ${worker}`,
       sql`DELETE FROM worker WHERE account = ${account} AND name = ${worker}`,

@@ -7,6 +7,7 @@ import { checkAlias } from '#deploy/preview.ts'
 import type { Upload } from '#deploy/upload.ts'
 import type { Activation } from './activation.ts'
 import { type BoundClass, type Classes, changesClasses } from './classes.ts'
+import type { CronTriggers } from './cron-triggers.ts'
 import * as errors from './errors.ts'
 import * as limits from './limits.ts'
 import type { Publication } from './publication.ts'
@@ -30,6 +31,7 @@ export type WorkersOptions = Pick<Ports, 'clock' | 'random' | 'log'> & {
   readonly publication: Publication
   readonly registry: Registry
   readonly classes: Classes
+  readonly cronTriggers: CronTriggers
 }
 
 /** How a change of a Worker is asked for. */
@@ -224,7 +226,7 @@ export class Workers {
 
   #remove(key: WorkerKey, { isForced }: { readonly isForced: boolean }): Promise<void> {
     return this.#turns.take(turnOf(key), async () => {
-      const { store, activation, maker, registry, classes } = this.#options
+      const { store, activation, maker, registry, classes, cronTriggers } = this.#options
       await this.get(key)
       const { incoming, objects } = await this.references(key)
       const users = new Set([...incoming, ...objects.flatMap(({ workers }) => workers)])
@@ -236,6 +238,7 @@ export class Workers {
       await maker.removeModules(keys)
       await classes.sweep()
       for (const live of registry.lives) await live.forget?.(key)
+      await cronTriggers.forget(key)
     })
   }
 
