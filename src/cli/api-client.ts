@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { readDataDirectory } from '#config'
 import { type EnvironmentFile, parseEnvironmentFile } from '#contract/environment-file.ts'
 import { OperatorError } from '#contract/errors.ts'
 
@@ -32,6 +33,15 @@ export class ApiClient {
       )
     })
     return new ApiClient(parseEnvironmentFile(text))
+  }
+
+  /** A client for what belongs to an account, and where that is: `--data` and `--account` say. */
+  static async ofAccount(
+    flags: { readonly data?: string | undefined; readonly account?: string | undefined },
+    environment: NodeJS.ProcessEnv,
+  ): Promise<{ readonly client: ApiClient; readonly path: string }> {
+    const client = await ApiClient.of(readDataDirectory(flags.data, environment))
+    return { client, path: `/accounts/${encodeURIComponent(flags.account ?? client.account)}` }
   }
 
   get account(): string {

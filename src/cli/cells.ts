@@ -1,6 +1,5 @@
 import { parseArgs } from 'node:util'
 import { z } from 'zod'
-import { readDataDirectory } from '#config'
 import { ApiClient } from './api-client.ts'
 import { bytesText, parse, table } from './terminal.ts'
 
@@ -22,9 +21,8 @@ type CellRow = z.output<typeof cellRow>
 export async function cells(args: readonly string[]): Promise<void> {
   const options = { data: { type: 'string' }, account: { type: 'string' } } as const
   const { values } = parse(() => parseArgs({ args: [...args], options }))
-  const client = await ApiClient.of(readDataDirectory(values.data, process.env))
-  const account = encodeURIComponent(values.account ?? client.account)
-  const rows = z.array(cellRow).parse(await client.get(`/accounts/${account}/cells`))
+  const { client, path } = await ApiClient.ofAccount(values, process.env)
+  const rows = z.array(cellRow).parse(await client.get(`${path}/cells`))
   process.stdout.write(
     table(
       ['WORKERS', 'STATE', 'MEMORY', 'CPU', 'DEATHS', 'LAST DEATH'],

@@ -3,7 +3,6 @@ import { type FileHandle, mkdir, open, readdir, rm, stat } from 'node:fs/promise
 import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { z } from 'zod'
-import { readDataDirectory } from '#config'
 import { messageOf, OperatorError } from '#contract/errors.ts'
 import { readTar, type TarEntry, TarError, writeTar } from '#contract/tar.ts'
 import { ApiClient } from './api-client.ts'
@@ -49,9 +48,8 @@ export async function objects(args: readonly string[]): Promise<void> {
       },
     }),
   )
-  const client = await ApiClient.of(readDataDirectory(values.data, process.env))
-  const account = encodeURIComponent(values.account ?? client.account)
-  const at = `/accounts/${account}/workers/durable_objects/namespaces`
+  const { client, path } = await ApiClient.ofAccount(values, process.env)
+  const at = `${path}/workers/durable_objects/namespaces`
   const [action, name, object] = positionals
   if (action === 'list' && name === undefined) return listNamespaces(client, at)
   if (name === undefined) throw new OperatorError(`Usage:\n${objectsHelp}`)

@@ -1,6 +1,5 @@
 import { parseArgs } from 'node:util'
 import { z } from 'zod'
-import { readDataDirectory } from '#config'
 import { OperatorError } from '#contract/errors.ts'
 import { ApiClient } from './api-client.ts'
 import { parse, table } from './terminal.ts'
@@ -34,9 +33,8 @@ export async function schedules(args: readonly string[]): Promise<void> {
   )
   const [action, worker, ...more] = positionals
   if (worker === undefined || more.length > 0) throw new OperatorError(`Usage:\n${schedulesHelp}`)
-  const client = await ApiClient.of(readDataDirectory(values.data, process.env))
-  const account = encodeURIComponent(values.account ?? client.account)
-  const at = `/accounts/${account}/workers/scripts/${encodeURIComponent(worker)}/schedules`
+  const { client, path } = await ApiClient.ofAccount(values, process.env)
+  const at = `${path}/workers/scripts/${encodeURIComponent(worker)}/schedules`
   if (action === 'events') return listEvents(client, at)
   if (action === 'run') return run(client, at, values.cron)
   throw new OperatorError(`Usage:\n${schedulesHelp}`)

@@ -1,6 +1,6 @@
-import { Buffer } from 'node:buffer'
 import type { z } from 'zod'
 import { messageOf } from '#contract/errors.ts'
+import { gather } from '#contract/gather.ts'
 import { parseJson } from '#contract/json-text.ts'
 import { boundaryOf, type Part, readMultipart } from '#contract/multipart.ts'
 import { uploadUnreadable, scriptTooLarge } from '#deploy/errors.ts'
@@ -77,18 +77,9 @@ async function readBounded(
   tooLarge: () => Error,
 ): Promise<Uint8Array> {
   if (Number(request.headers.get('content-length') ?? 0) > limit) throw tooLarge()
-  const chunks: Uint8Array[] = []
-  let size = 0
-  try {
-    for await (const chunk of request.body ?? []) {
-      size += chunk.byteLength
-      if (size <= limit) chunks.push(chunk)
-      // What is dropped here costs nothing, and the connection can be used again.
-      else if (size > limit + discardedBytes) break
-    }
-  } catch {
+  const { bytes } = await gather(request.body ?? [], limit, discardedBytes).catch(() => {
     throw bodyInvalid('it ended early')
-  }
-  if (size > limit) throw tooLarge()
-  return Buffer.concat(chunks, size)
+  })
+  if (!bytes) throw tooLarge()
+  return bytes
 }

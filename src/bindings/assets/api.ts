@@ -3,6 +3,7 @@ import type { ApiMount, Caller, GuardedMount } from '#contract/binding.ts'
 import { succeed } from '#contract/envelope.ts'
 import { messageOf } from '#contract/errors.ts'
 import { Gate, GateFullError } from '#contract/gate.ts'
+import { gather } from '#contract/gather.ts'
 import { workerName } from '#contract/ids.ts'
 import { parseJson } from '#contract/json-text.ts'
 import { boundaryOf, type Part, readMultipart } from '#contract/multipart.ts'
@@ -143,17 +144,9 @@ async function readAnnounced(request: Request): Promise<Announced> {
 
 async function readBounded(request: Request, limit: number): Promise<Uint8Array> {
   if (Number(request.headers.get('content-length') ?? 0) > limit) throw errors.bodyTooLarge(limit)
-  const chunks: Uint8Array[] = []
-  let size = 0
-  try {
-    for await (const chunk of request.body ?? []) {
-      size += chunk.byteLength
-      if (size > limit) break
-      chunks.push(chunk)
-    }
-  } catch {
+  const { bytes } = await gather(request.body ?? [], limit).catch(() => {
     throw errors.contentUnreadable('the body ended early')
-  }
-  if (size > limit) throw errors.bodyTooLarge(limit)
-  return Buffer.concat(chunks, size)
+  })
+  if (!bytes) throw errors.bodyTooLarge(limit)
+  return bytes
 }

@@ -1,6 +1,7 @@
 import type { BackendHandler, BackendReply, BackendRequest, Grant } from '#contract/backend.ts'
 import { headerOfUtf8, reasonPhrase, utf8OfHeader } from '#contract/backend.ts'
 import { ApiError } from '#contract/errors.ts'
+import { gather, joinBytes } from '#contract/gather.ts'
 import type { Json, JsonObject } from '#contract/json.ts'
 import type { Clock } from '#contract/ports/clock.ts'
 import * as errors from './errors.ts'
@@ -235,7 +236,7 @@ export async function readValue(
   let size = 0
   while (size <= inlineBytes) {
     const { done, value } = await iterator.next()
-    if (done) return concat(chunks, size)
+    if (done) return joinBytes(chunks, size)
     chunks.push(value)
     size += value.byteLength
   }
@@ -275,28 +276,9 @@ export async function readBounded(
   body: AsyncIterable<Uint8Array>,
   limit: number,
 ): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of body) {
-    size += chunk.byteLength
-    if (size <= limit) chunks.push(chunk)
-    // What is dropped here costs nothing, and the connection can be used again.
-    else if (size > limit + drainBytes) break
-  }
-  if (size > limit) throw errors.bodyTooLarge(limit)
-  return concat(chunks, size)
-}
-
-function concat(chunks: readonly Uint8Array[], size: number): Uint8Array {
-  const [first] = chunks
-  if (first && chunks.length === 1) return first
-  const all = new Uint8Array(size)
-  let at = 0
-  for (const chunk of chunks) {
-    all.set(chunk, at)
-    at += chunk.byteLength
-  }
-  return all
+  const { bytes } = await gather(body, limit, drainBytes)
+  if (!bytes) throw errors.bodyTooLarge(limit)
+  return bytes
 }
 
 /** One write a second to a key, as Cloudflare has it: for those who test what they do then. */

@@ -2,19 +2,19 @@ import { Hono } from 'hono'
 import type { z } from 'zod'
 import type { ApiMount, Caller } from '#contract/binding.ts'
 import type { EventHost } from '#contract/events.ts'
+import { gather } from '#contract/gather.ts'
 import { parseJson } from '#contract/json-text.ts'
 import type { Clock } from '#contract/ports/clock.ts'
 import { consumerRoutes } from './consumer-api.ts'
 import type { Deliveries } from './deliveries.ts'
 import * as errors from './errors.ts'
-import { sendBodyBytes } from './limits.ts'
+import { drainBytes, sendBodyBytes } from './limits.ts'
 import { messageRoutes } from './message-api.ts'
 import type { MessageStore } from './message-store.ts'
 import { pullRoutes } from './pull-api.ts'
 import { listRoutes, queueRoutes } from './queue-api.ts'
 import { queueId } from './schema.ts'
 import type { Sender } from './sender.ts'
-import { read } from './service.ts'
 import type { Queue, QueueStore } from './store.ts'
 import { subscriptionRoutes } from './subscription-api.ts'
 import type { SubscriptionStore } from './subscription-store.ts'
@@ -109,12 +109,11 @@ async function readBody<Schema extends z.ZodType>(
   request: Request,
   schema: Schema,
 ): Promise<z.output<Schema>> {
-  const { body, size } = await read(chunksOf(request), sendBodyBytes)
-  if (size > sendBodyBytes)
-    throw errors.bodyInvalid(`The body has more than ${sendBodyBytes} bytes.`)
+  const { bytes } = await gather(chunksOf(request), sendBodyBytes, drainBytes)
+  if (!bytes) throw errors.bodyInvalid(`The body has more than ${sendBodyBytes} bytes.`)
   let value: unknown
   try {
-    value = size === 0 ? {} : parseJson(new TextDecoder().decode(body))
+    value = bytes.byteLength === 0 ? {} : parseJson(new TextDecoder().decode(bytes))
   } catch {
     throw errors.bodyInvalid('The body is not valid JSON.')
   }

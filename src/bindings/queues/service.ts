@@ -2,11 +2,12 @@ import type { BackendHandler, BackendReply, BackendRequest, Grant } from '#contr
 import { headerOfUtf8, reasonPhrase } from '#contract/backend.ts'
 import { ApiError } from '#contract/errors.ts'
 import type { QueueMetrics } from '#contract/events.ts'
+import { gather } from '#contract/gather.ts'
 import { parseJson } from '#contract/json-text.ts'
 import * as errors from './errors.ts'
 import * as limits from './limits.ts'
 import { messageFormat, nativeBatch, queueResource } from './schema.ts'
-import { checkBatch, checkDelay, checkSize, type Draft, type Sender } from './sender.ts'
+import { checkBatch, checkDelay, type Draft, type Sender } from './sender.ts'
 import type { Queue, QueueStore } from './store.ts'
 
 export type ServiceOptions = { readonly store: QueueStore; readonly sender: Sender }
@@ -62,8 +63,8 @@ async function answer(call: Call): Promise<BackendReply> {
 }
 
 async function sendOne({ request, queue, sender, delaySeconds }: Call): Promise<BackendReply> {
-  const { body, size } = await read(request.body, limits.messageBytes)
-  checkSize(size)
+  const { bytes: body, size } = await gather(request.body, limits.messageBytes, limits.drainBytes)
+  if (!body) throw errors.messageTooLong(size)
   const format = formatOf(headerOf(request, 'x-msg-fmt'))
   const own = checkDelay(numberOf(headerOf(request, 'x-msg-delay-secs')))
   const draft = { format, body, delaySeconds: own ?? delaySeconds }
@@ -71,8 +72,8 @@ async function sendOne({ request, queue, sender, delaySeconds }: Call): Promise<
 }
 
 async function sendMany({ request, queue, sender, delaySeconds }: Call): Promise<BackendReply> {
-  const { body, size } = await read(request.body, limits.sendBodyBytes)
-  if (size > limits.sendBodyBytes) throw tooMuch(request, size)
+  const { bytes: body, size } = await gather(request.body, limits.sendBodyBytes, limits.drainBytes)
+  if (!body) throw tooMuch(request, size)
   const batchDelay = checkDelay(
     numberOf(headerOf(request, 'x-msg-delay-secs')),
     errors.batchDelayInvalid,
@@ -153,34 +154,6 @@ function json(value: object): BackendReply {
   return { status: 200, headers, body: JSON.stringify(value) }
 }
 
-/** A body and its size. Of one that is longer than `limit` nothing is kept. */
-export async function read(
-  stream: AsyncIterable<Uint8Array>,
-  limit: number,
-): Promise<{ readonly body: Uint8Array; readonly size: number }> {
-  const chunks: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of stream) {
-    size += chunk.byteLength
-    if (size <= limit) chunks.push(chunk)
-    // What is dropped here costs nothing, and the connection can be used again.
-    else if (size > limit + limits.drainBytes) break
-  }
-  return { body: size > limit ? new Uint8Array() : joined(chunks, size), size }
-}
-
 async function discard(stream: AsyncIterable<Uint8Array>): Promise<void> {
-  await read(stream, 0)
-}
-
-function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
-  const [first] = chunks
-  if (first && chunks.length === 1) return first
-  const all = new Uint8Array(size)
-  let at = 0
-  for (const chunk of chunks) {
-    all.set(chunk, at)
-    at += chunk.byteLength
-  }
-  return all
+  await gather(stream, 0, limits.drainBytes)
 }
