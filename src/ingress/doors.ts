@@ -7,11 +7,15 @@ import type { Certificates } from './certificates.ts'
 import type { VisitorRequest, VisitorResponse } from './exchange.ts'
 import { Http2 } from './http2.ts'
 import { backlog, farewellMs, handshakeMs } from './limits.ts'
+import type { Stalls } from './stall.ts'
 
 export type DoorsOptions = {
   readonly answer: (request: VisitorRequest, response: VisitorResponse) => void
   /** Takes over a connection that is to become a WebSocket, with what came behind the request. */
   readonly join: Join
+  readonly stalls: Stalls
+  /** How long a connection of HTTP/2 may be idle, in ms. */
+  readonly idleMs?: number | undefined
 }
 
 /**
@@ -27,9 +31,10 @@ export class Doors {
   readonly #shaking = new Map<string, Socket>()
   #emptied: (() => void) | undefined
 
-  constructor({ answer, join }: DoorsOptions) {
-    this.#http2 = new Http2(answer, () => this.#wake())
-    this.#http1 = new Http1({ answer, join, ended: () => this.#wake() })
+  constructor({ answer, join, stalls, idleMs }: DoorsOptions) {
+    const ended = (): void => this.#wake()
+    this.#http2 = new Http2({ answer, ended, stalls, idleMs })
+    this.#http1 = new Http1({ answer, join, ended, stalls })
     this.#plain = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
       this.#http1.take(socket),
     )

@@ -2,6 +2,7 @@ import { METHODS } from 'node:http'
 import {
   constants,
   createServer,
+  type Http2Session,
   type IncomingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
@@ -9,18 +10,30 @@ import {
 import type { TLSSocket } from 'node:tls'
 import type { BodySink, VisitorBody, VisitorRequest, VisitorResponse } from './exchange.ts'
 import { headerBytes, http2Limits, keepAliveMs, shutdownStreamId } from './limits.ts'
+import type { Awaited, Stalls } from './stall.ts'
 
-type Answer = (request: VisitorRequest, response: VisitorResponse) => void
+export type Http2Options = {
+  readonly answer: (request: VisitorRequest, response: VisitorResponse) => void
+  /** Called when a connection is gone. */
+  readonly ended: () => void
+  readonly stalls: Stalls
+  /** How long a connection may be idle, in ms. Without it: `keepAliveMs`. */
+  readonly idleMs?: number | undefined
+}
 
-/** HTTP/2 on connections that somebody else accepts. `ended` is called when one of them is gone. */
+/** HTTP/2 on connections that somebody else accepts. */
 export class Http2 {
   readonly #server = createServer(http2Limits)
-  readonly #sessions = new Set<ServerHttp2Session>()
+  readonly #sessions = new Map<Http2Session, Ending>()
   readonly #ended: () => void
+  readonly #stalls: Stalls
+  readonly #idleMs: number
   #isLeaving = false
 
-  constructor(answer: Answer, ended: () => void) {
+  constructor({ answer, ended, stalls, idleMs = keepAliveMs }: Http2Options) {
     this.#ended = ended
+    this.#stalls = stalls
+    this.#idleMs = idleMs
     // What goes wrong with one session or stream ends that one: there is nobody to tell.
     this.#server.on('sessionError', () => undefined)
     this.#server.on('session', (session) => this.#greet(session))
@@ -28,8 +41,16 @@ export class Http2 {
       stream.on('error', () => undefined)
       const refusal = refusalOf(headers, raw)
       if (refusal !== undefined) return stream.respond({ ':status': refusal }, { endStream: true })
-      const request = requestOf(stream, headers, raw)
-      answer(request, new StreamResponse(stream))
+      const body = bodyOf(stream, headers)
+      const exchange = new Exchange(stream, body)
+      const ending = stream.session && this.#sessions.get(stream.session)
+      stalls.add(exchange)
+      ending?.opened()
+      stream.once('close', () => {
+        stalls.delete(exchange)
+        ending?.closed()
+      })
+      answer(requestOf(stream, { headers, raw, body }), new StreamResponse(stream))
     })
   }
 
@@ -46,26 +67,29 @@ export class Http2 {
   /** Tells visitors to go elsewhere with what they want next: what they have asked is answered. */
   leave(): void {
     this.#isLeaving = true
-    for (const session of this.#sessions) announceEnd(session)
+    for (const session of this.#sessions.keys()) announceEnd(session)
   }
 
   /** Takes no more requests; a connection ends with the last response on it. */
   end(): void {
-    for (const session of this.#sessions) session.close()
+    for (const session of this.#sessions.keys()) session.close()
   }
 
   cut(): void {
-    for (const session of this.#sessions) session.destroy()
+    for (const session of this.#sessions.keys()) session.destroy()
   }
 
   #greet(session: ServerHttp2Session): void {
-    this.#sessions.add(session)
+    const ending = new Ending(session)
+    this.#sessions.set(session, ending)
+    this.#stalls.add(ending)
     session.once('close', () => {
+      this.#stalls.delete(ending)
       this.#sessions.delete(session)
       this.#ended()
     })
     // Nothing was said for a while: what is still open may go on, and then it ends.
-    session.setTimeout(keepAliveMs, () => session.close())
+    session.setTimeout(this.#idleMs, () => session.close())
     if (this.#isLeaving) announceEnd(session)
   }
 }
@@ -87,7 +111,7 @@ function refusalOf(headers: IncomingHttpHeaders, raw: readonly string[]): number
 const sockets = new WeakMap<object, TLSSocket>()
 
 /** RFC 9113 §6.8: the last stream is named as high as can be, so that none on its way is refused. */
-function announceEnd(session: ServerHttp2Session): void {
+function announceEnd(session: Http2Session): void {
   if (!session.closed && !session.destroyed) {
     session.goaway(constants.NGHTTP2_NO_ERROR, shutdownStreamId)
   }
@@ -96,18 +120,83 @@ function announceEnd(session: ServerHttp2Session): void {
 /** A stream's request, with the headers that HTTP/1 would have had. */
 function requestOf(
   stream: ServerHttp2Stream,
-  headers: IncomingHttpHeaders,
-  raw: readonly string[],
+  of: {
+    readonly headers: IncomingHttpHeaders
+    readonly raw: readonly string[]
+    readonly body: StreamBody | undefined
+  },
 ): VisitorRequest {
-  const length = headers['content-length']
-  if (stream.endAfterHeaders) stream.resume()
+  const { headers, raw, body } = of
   return {
     method: headers[':method'] ?? '',
     url: headers[':path'] ?? '',
     httpVersion: '2',
     rawHeaders: plainHeaders(raw),
     socket: (stream.session && sockets.get(stream.session)) ?? {},
-    body: stream.endAfterHeaders ? undefined : new StreamBody(stream, length),
+    body,
+  }
+}
+
+function bodyOf(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): StreamBody | undefined {
+  if (!stream.endAfterHeaders) return new StreamBody(stream, headers['content-length'])
+  stream.resume()
+  return undefined
+}
+
+/** Whether a session is over, and its connection has only to take the last of it. */
+class Ending implements Awaited {
+  readonly #session: Http2Session
+  #streams = 0
+
+  constructor(session: Http2Session) {
+    this.#session = session
+  }
+
+  opened(): void {
+    this.#streams += 1
+  }
+
+  closed(): void {
+    this.#streams -= 1
+  }
+
+  get awaited(): string | undefined {
+    return this.#session.closed && this.#streams === 0 ? 'its end' : undefined
+  }
+
+  stall(): void {
+    sockets.get(this.#session)?.destroy()
+  }
+}
+
+/** A stream whose visitor may have to be waited for. */
+class Exchange implements Awaited {
+  readonly #stream: ServerHttp2Stream
+  readonly #body: StreamBody | undefined
+  #drains = 0
+
+  constructor(stream: ServerHttp2Stream, body: StreamBody | undefined) {
+    this.#stream = stream
+    this.#body = body
+    stream.on('drain', () => (this.#drains += 1))
+  }
+
+  get awaited(): string | undefined {
+    const { writableLength } = this.#stream
+    if (writableLength === 0 && !this.#body?.takes) return undefined
+    return `${this.#body?.pieces} ${this.#drains} ${writableLength}`
+  }
+
+  stall(): void {
+    const stream = this.#stream
+    if (stream.headersSent) {
+      stream.close(constants.NGHTTP2_CANCEL)
+      // A connection that takes nothing takes no reset either.
+      stream.destroy()
+    } else {
+      stream.respond({ ':status': 408 }, { endStream: true })
+      stream.close(constants.NGHTTP2_NO_ERROR)
+    }
   }
 }
 
@@ -117,13 +206,17 @@ class StreamBody implements VisitorBody {
   readonly #stream: ServerHttp2Stream
   #sink: BodySink | undefined
   #end: 'whole' | 'cut' | undefined
+  #isPaused = false
   isTouched = false
+  /** How many pieces have come. */
+  pieces = 0
 
   constructor(stream: ServerHttp2Stream, length: string | undefined) {
     this.#stream = stream
     this.length = length !== undefined && /^[0-9]{1,15}$/.test(length) ? Number(length) : undefined
     stream.pause()
     stream.on('data', (piece: Buffer) => {
+      this.pieces += 1
       this.isTouched = true
       this.#sink?.onPiece(piece)
     })
@@ -132,17 +225,24 @@ class StreamBody implements VisitorBody {
     stream.once('close', () => this.#finish('cut'))
   }
 
+  /** Whether there may be more, and somebody wants it. */
+  get takes(): boolean {
+    return this.#sink !== undefined && !this.#isPaused && !this.#end
+  }
+
   flowTo(sink: BodySink): void {
     this.#sink = sink
     if (this.#end) this.#tell(this.#end === 'whole' && !this.isTouched ? 'whole' : 'cut')
-    else this.#stream.resume()
+    else this.resume()
   }
 
   pause(): void {
+    this.#isPaused = true
     this.#stream.pause()
   }
 
   resume(): void {
+    this.#isPaused = false
     this.#stream.resume()
   }
 

@@ -84,6 +84,13 @@ export const goodbyeMs = 2_000
 /** How long it may take to send the rest of a body that nobody reads: its next request is behind that. */
 export const lingerMs = 10_000
 
+/**
+ * How long a visitor may neither send what it has announced nor take any of what is queued for it, and
+ * how often that is looked at meanwhile. What a file in memory is queued as is up to 1 MB in one piece.
+ */
+export const visitorStallMs = 5 * 60_000
+export const looksPerStall = 10
+
 /** How often it is looked whether a connection has waited for too long. */
 export const sweepMs = 500
 
@@ -92,6 +99,9 @@ export const joinedBytes = 16 * 1024
 
 /** Requests that wait for one of these connections: beyond, they are told 502 at once. */
 export const queuedPerTarget = 10_000
+
+/** Interim answers (1xx) before an answer: none is passed on, and a process could send them for ever. */
+export const interimAnswers = 16
 
 /** Bytes of the head of a Worker's response: what the platform allows (headers, 128 KB). */
 export const answerHeadBytes = 128 * 1024

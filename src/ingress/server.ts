@@ -15,16 +15,17 @@ import type {
 } from '#contract/snapshot.ts'
 import type { Certificates } from './certificates.ts'
 import { Doors } from './doors.ts'
-import { headerOf, type VisitorRequest, type VisitorResponse } from './exchange.ts'
+import type { VisitorRequest, VisitorResponse } from './exchange.ts'
 import { type Asked, answerFromFiles } from './files.ts'
 import { type Outcome, Upstream } from './forward.ts'
 import { InFlight } from './in-flight.ts'
 import { holdWaitMs, restartWaitMs, urlBytes, wakeWaitMs } from './limits.ts'
 import { type ErrorPage, pages, redirectTo, sendPage, sendText } from './pages.ts'
-import { choose, pick, type Wish } from './split.ts'
+import { Rays } from './rays.ts'
+import { choose, pick, wishOf } from './split.ts'
+import { Stalls, Taker } from './stall.ts'
 import { isAsleep, isHeld, isWaking, type Site, Table } from './table.ts'
 import {
-  colo,
   forwardedFields,
   hostOf,
   originOf,
@@ -32,7 +33,7 @@ import {
   type Visit,
   withoutUsualPort,
 } from './visitor.ts'
-import { type Joined, joinWebSocket, part, type Upgrade } from './websocket.ts'
+import { type Joined, joinWebSocket, part, refuseUpgrade, type Upgrade } from './websocket.ts'
 
 export type IngressOptions = {
   readonly trust: Trust
@@ -46,6 +47,10 @@ export type IngressOptions = {
   readonly sites?: SiteServer | undefined
   /** Starts what has no process. Without it nothing is woken. */
   readonly waker?: WakePort
+  /** How long a visitor may neither send nor take anything, in ms. Without it: `visitorStallMs`. */
+  readonly stallMs?: number
+  /** How long a connection of HTTP/2 may be idle, in ms. Without it: `keepAliveMs`. */
+  readonly idleMs?: number
 }
 
 /** The public listener: a visitor's request finds its Worker's process. Owned by `main.ts`. */
@@ -66,26 +71,28 @@ export function createIngress(options: IngressOptions): Ingress {
 /** RFC 8555 §8.3. */
 const challengePath = '/.well-known/acme-challenge/'
 
-/** How many rays are drawn at once. */
-const rayBatch = 256
-
 class IngressServer implements Ingress {
   readonly #options: IngressOptions
   readonly #table = new Table()
   readonly #inFlight = new InFlight()
   readonly #upstreams = new Map<string, Upstream>()
+  readonly #stalls: Stalls
   readonly #doors: Doors
+  readonly #rays: Rays
   /** Connections that were to become WebSockets: the server does not count them among its own. */
   readonly #upgrades = new Set<Duplex>()
   /** What a host is followed by to get to where TLS is; absent: nobody is sent there. */
   #tlsPort: string | undefined
-  #rays = ''
 
   constructor(options: IngressOptions) {
     this.#options = options
+    this.#rays = new Rays(options.random)
+    this.#stalls = new Stalls(options.stallMs)
     this.#doors = new Doors({
       answer: (request, response) => void this.#answer(request, response),
       join: (request, socket, rest) => void this.#join(request, socket, rest),
+      stalls: this.#stalls,
+      idleMs: options.idleMs,
     })
   }
 
@@ -171,7 +178,7 @@ class IngressServer implements Ingress {
   }
 
   async #answer(request: VisitorRequest, response: VisitorResponse): Promise<void> {
-    const ray = this.#ray()
+    const ray = this.#rays.next()
     const proof = this.#proofFor(request)
     if (proof !== undefined) return sendText(response, proof)
     const page = await this.#tryTargets(request, response, ray).catch((error: unknown) => {
@@ -252,8 +259,14 @@ class IngressServer implements Ingress {
   }
 
   async #join(request: VisitorRequest, socket: Duplex, rest: Buffer): Promise<void> {
+    const taker = new Taker(socket)
     this.#upgrades.add(socket)
-    socket.on('error', () => socket.destroy()).once('close', () => this.#upgrades.delete(socket))
+    this.#stalls.add(taker)
+    socket.on('error', () => socket.destroy())
+    socket.once('close', () => {
+      this.#upgrades.delete(socket)
+      this.#stalls.delete(taker)
+    })
     const page = await this.#tryToJoin({ request, socket, rest })
     if (page) refuseUpgrade(socket, page)
   }
@@ -264,7 +277,7 @@ class IngressServer implements Ingress {
     readonly socket: Duplex
     readonly rest: Buffer
   }): Promise<ErrorPage | undefined> {
-    const visit = this.#visit(upgrade.request, this.#ray())
+    const visit = this.#visit(upgrade.request, this.#rays.next())
     if ('status' in visit) return visit
     const wish = wishOf(upgrade.request)
     const began = performance.now()
@@ -332,14 +345,6 @@ class IngressServer implements Ingress {
     this.#upstreams.set(target.id, made)
     return made
   }
-
-  /** The id of one request, for logs and error pages. Drawn in batches: a system call each shows. */
-  #ray(): string {
-    if (this.#rays.length === 0) this.#rays = this.#options.random.hex(8 * rayBatch)
-    const ray = this.#rays.slice(0, 16)
-    this.#rays = this.#rays.slice(16)
-    return `${ray}-${colo}`
-  }
 }
 
 /** What HTTP/1 lets through anyway: by HTTP/2, bytes come here that routes and Workers read in two ways. */
@@ -353,15 +358,6 @@ function repeatsAfter(outcome: Outcome | Exceeded): number {
   return typeof outcome === 'object' ? 1 : 2
 }
 
-/** What a request says of the version that it is for. It has one chance, however often it is tried. */
-function wishOf(request: VisitorRequest): Wish {
-  let drawn: number | undefined
-  return {
-    header: (name) => headerOf(request, name),
-    chance: () => (drawn ??= Math.random()),
-  }
-}
-
 const repeatable: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 function isRepeatable(request: VisitorRequest): boolean {
@@ -370,17 +366,4 @@ function isRepeatable(request: VisitorRequest): boolean {
 
 function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => void setTimeout(resolve, milliseconds))
-}
-
-/** A socket that has no response object is answered by hand, and closed. */
-function refuseUpgrade(socket: Duplex, page: ErrorPage): void {
-  if (socket.destroyed) return
-  const lines = [
-    `HTTP/1.1 ${page.status} ${page.title}`,
-    ...(page.location === undefined ? [] : [`Location: ${page.location}`]),
-    'Connection: close',
-    'Content-Length: 0',
-  ]
-  socket.end(`${lines.join('\r\n')}\r\n\r\n`, 'latin1')
-  part(socket)
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Target } from '#contract/snapshot.ts'
 import { readDictionary } from './dictionary.ts'
+import { headerOf, type VisitorRequest } from './exchange.ts'
 import { overridesLength } from './limits.ts'
 import type { Site } from './table.ts'
 
@@ -18,6 +19,15 @@ export type Wish = {
   readonly header: (name: string) => string | undefined
   /** A number from 0 to 1, drawn for a request that does not care. */
   readonly chance: () => number
+}
+
+/** What a request says of that. It has one chance, however often it is tried. */
+export function wishOf(request: Pick<VisitorRequest, 'rawHeaders'>): Wish {
+  let drawn: number | undefined
+  return {
+    header: (name) => headerOf(request, name),
+    chance: () => (drawn ??= Math.random()),
+  }
 }
 
 /** The version that a request is for, whether it runs or not: whose files it is answered from. */

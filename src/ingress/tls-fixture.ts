@@ -23,7 +23,7 @@ import { type Authority, makeAuthority } from '#test/certificates.ts'
 import { type RawWorkerd, startRawWorkerd } from '#test/raw-workerd.ts'
 import { temporaryFolder } from '#test/temporary.ts'
 import { type Certificates, openCertificates } from './certificates.ts'
-import { createIngress, type Ingress } from './server.ts'
+import { createIngress, type Ingress, type IngressOptions } from './server.ts'
 import { trustIn } from './visitor.ts'
 
 const module = `
@@ -33,6 +33,7 @@ export default {
     switch (url.pathname) {
       case '/echo': return new Response(request.body, { headers: { 'x-method': request.method } })
       case '/early': return new Response('early')
+      case '/late': await scheduler.wait(Number(url.searchParams.get('ms'))); return new Response('late')
       case '/length': return new Response(String((await request.arrayBuffer()).byteLength))
       case '/status': return new Response(null, { status: Number(url.searchParams.get('code')) })
       case '/cookies': {
@@ -55,6 +56,7 @@ export default {
         if (request.headers.get('upgrade') !== 'websocket') return new Response('no', { status: 426 })
         const [client, server] = Object.values(new WebSocketPair())
         server.accept()
+        if (url.searchParams.has('flood')) for (let n = 0; n < 300; n++) server.send('x'.repeat(60_000))
         server.addEventListener('message', (event) => server.send('echo ' + event.data))
         return new Response(null, { status: 101, webSocket: client })
       }
@@ -72,11 +74,10 @@ export let folder: Awaited<ReturnType<typeof temporaryFolder>>
 export let certificates: Certificates
 let workerd: RawWorkerd
 
+type FrontOptions = Pick<IngressOptions, 'httpsRedirect' | 'stallMs' | 'idleMs'>
 type Front = { readonly ingress: Ingress; readonly port: number; readonly tlsPort: number }
 
-export async function makeFront(
-  options: { readonly httpsRedirect?: boolean } = {},
-): Promise<Front> {
+export async function makeFront(options: FrontOptions = {}): Promise<Front> {
   const ingress = createIngress({
     ...options,
     trust: trustIn([]),
@@ -109,7 +110,7 @@ export async function write(name: string, hosts: readonly string[]): Promise<voi
 export let front: Front
 
 /** Has a front with TLS before the tests of a file, and nothing of it after them. */
-export function useFront(): void {
+export function useFront(options: FrontOptions = {}): void {
   before(async () => {
     authority = await makeAuthority()
     folder = await temporaryFolder()
@@ -124,7 +125,7 @@ export function useFront(): void {
       module,
       'cfBlobHeader = "x-cf-blob-secret", forwardedProtoHeader = "x-proto-secret"',
     )
-    front = await makeFront()
+    front = await makeFront(options)
   })
 
   after(async () => {

@@ -4,10 +4,11 @@ import type { Target } from '#contract/snapshot.ts'
 import { Malformed } from '#ingress/http1/malformed.ts'
 import { type AnswerHead, AnswerReader, type AnswerSink } from '#ingress/upstream/answer.ts'
 import { Line } from '#ingress/upstream/line.ts'
-import type { VisitorRequest } from './exchange.ts'
+import { headerOf, type VisitorRequest } from './exchange.ts'
 import { endToEnd } from './forward.ts'
 import { closeFrame, Frames } from './frames.ts'
 import { goodbyeMs, responseHeadMs } from './limits.ts'
+import type { ErrorPage } from './pages.ts'
 
 export type Upgrade = {
   readonly request: VisitorRequest
@@ -66,6 +67,10 @@ class Handshake implements AnswerSink {
   }
 
   onHead({ status, headers }: AnswerHead): void {
+    const switchesTo = status === 101 ? headerOf({ rawHeaders: headers }, 'upgrade') : undefined
+    if (status === 101 && switchesTo?.toLowerCase() !== 'websocket') {
+      throw new Malformed(400, 'a switch to what nobody asked for')
+    }
     this.#status = status
     const { socket, cut } = this.#upgrade
     cut.removeEventListener('abort', this.#leave)
@@ -127,6 +132,14 @@ class Handshake implements AnswerSink {
   readonly #leave = (): void => void this.#line.destroy()
 }
 
+/** Answers a handshake with what is left of a page, and closes. */
+export function refuseUpgrade(socket: Duplex, page: ErrorPage): void {
+  if (socket.destroyed) return
+  const location = page.location === undefined ? [] : ['Location', page.location]
+  socket.end(headOf(page.status, [...location, 'Connection', 'close', 'Content-Length', '0']))
+  part(socket)
+}
+
 /** The head of an answer, as bytes for a connection that nothing else writes to. */
 function headOf(status: number, fields: readonly string[]): Buffer {
   let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`
@@ -158,7 +171,13 @@ async function splice(both: {
   }
   const leave = (): void => down.end()
   cut.addEventListener('abort', end)
-  visitor.on('error', () => cell.destroy()).once('close', () => cell.end())
+  visitor
+    .on('error', () => cell.destroy())
+    .once('close', () => {
+      // What the visitor has said is passed on; what nobody can hear any more must not hold it up.
+      cell.end()
+      cell.resume()
+    })
   cell.on('error', leave).once('end', leave).once('close', leave)
   if (both.fromVisitor.length > 0) cell.write(both.fromVisitor)
   if (both.fromCell) down.pass(both.fromCell)

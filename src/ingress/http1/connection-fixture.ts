@@ -1,5 +1,6 @@
 import { duplexPair, type Duplex } from 'node:stream'
 import type { VisitorRequest } from '#ingress/exchange.ts'
+import { Stalls } from '#ingress/stall.ts'
 import { eventually } from '#test/temporary.ts'
 import type { Answer, Join, Patience } from './connection.ts'
 import type { Http1Response } from './response.ts'
@@ -75,6 +76,7 @@ export function visit(options: {
     answer: options.answer,
     join: options.join ?? ((_request, socket) => void socket.destroy()),
     ended: () => undefined,
+    stalls: new Stalls(),
     patience: { ...patient, ...options.patience },
   })
   let heard = ''

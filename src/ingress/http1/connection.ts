@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { VisitorRequest } from '#ingress/exchange.ts'
 import { headerBytes } from '#ingress/limits.ts'
+import type { Awaited } from '#ingress/stall.ts'
 import { readRequestLine, readTerms, type RequestLine, type Terms } from './framing.ts'
 import { type Head, HeadReader } from './head.ts'
 import { Malformed, refusals, type RefusalStatus } from './malformed.ts'
@@ -45,7 +46,7 @@ const isGone = 3
  * A visitor's connection. Requests are answered one after the other: what was sent ahead waits, unread
  * beyond a piece, until the response before it has ended (RFC 9112 §9.3.2).
  */
-export class Connection implements Outlet {
+export class Connection implements Outlet, Awaited {
   readonly socket: Duplex
   readonly #place: Place
   readonly #heads = new HeadReader(headerBytes, (line) => (this.#line = readRequestLine(line)))
@@ -59,6 +60,8 @@ export class Connection implements Outlet {
   #response: Http1Response | undefined
   #terms: Terms | undefined
   #isLast = false
+  /** Pieces that came, and queues that were taken. */
+  #moves = 0
   /** Whether a part of a head has been read. */
   #hasBegun = false
   /** When it has waited long enough for what it waits for, by `performance.now()`. */
@@ -102,6 +105,18 @@ export class Connection implements Outlet {
     else this.cut()
   }
 
+  get awaited(): string | undefined {
+    const { writableLength } = this.socket
+    const isToSend = this.#state === isAnswering && this.#body?.takes && !this.#body.isDone
+    return isToSend || writableLength > 0 ? `${this.#moves} ${writableLength}` : undefined
+  }
+
+  /** Who takes nothing can be told nothing. */
+  stall(): void {
+    if (this.socket.writableLength > 0) this.cut()
+    else this.#refuse(408)
+  }
+
   finished(): void {
     const { isLast = true } = this.#response ?? {}
     this.#response = undefined
@@ -117,6 +132,7 @@ export class Connection implements Outlet {
   }
 
   readonly #onData = (piece: Buffer): void => {
+    this.#moves += 1
     if (this.#state >= isParting) return
     const rest = this.#bytes?.subarray(this.#at)
     this.#bytes = rest && rest.length > 0 ? Buffer.concat([rest, piece]) : piece
@@ -131,6 +147,7 @@ export class Connection implements Outlet {
   }
 
   readonly #onDrain = (): void => {
+    this.#moves += 1
     this.#response?.drain()
     this.#run()
   }
@@ -302,8 +319,13 @@ export class Connection implements Outlet {
   }
 }
 
-/** Other upgrades are answered as if they were not there, and so are handshakes with a body. */
-function isHandshake({ method, version }: RequestLine, { upgrade, framing }: Terms): boolean {
+/**
+ * Other upgrades are answered as if they were not there, and so are handshakes with a body, and what
+ * `Connection` does not offer (RFC 9110 §7.8): it may be of a hop before.
+ */
+function isHandshake({ method, version }: RequestLine, { upgrade, ...terms }: Terms): boolean {
+  const { framing, offersUpgrade } = terms
   const hasBody = framing !== undefined && (framing === 'chunked' || framing.length > 0)
-  return method === 'GET' && version === '1.1' && upgrade === 'websocket' && !hasBody
+  const asks = upgrade === 'websocket' && offersUpgrade
+  return method === 'GET' && version === '1.1' && asks && !hasBody
 }

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { goodbyeMs, keepAliveMs, lingerMs, requestHeadMs, sweepMs } from '#ingress/limits.ts'
+import type { Stalls } from '#ingress/stall.ts'
 import { type Answer, Connection, type Join, type Patience, type Place } from './connection.ts'
 
 export type Http1Options = {
@@ -7,6 +8,7 @@ export type Http1Options = {
   readonly join: Join
   /** Called when a connection is gone. */
   readonly ended: () => void
+  readonly stalls: Stalls
   readonly patience?: Patience
 }
 
@@ -16,16 +18,18 @@ export class Http1 implements Place {
   readonly join: Join
   readonly patience: Patience
   readonly #ended: () => void
+  readonly #stalls: Stalls
   readonly #connections = new Set<Connection>()
   #sweeping: NodeJS.Timeout | undefined
   isLeaving = false
   isEnding = false
 
-  constructor({ answer, join, ended, patience = usualPatience }: Http1Options) {
+  constructor({ answer, join, ended, stalls, patience = usualPatience }: Http1Options) {
     this.answer = answer
     this.join = join
     this.patience = patience
     this.#ended = ended
+    this.#stalls = stalls
   }
 
   get connections(): number {
@@ -33,13 +37,16 @@ export class Http1 implements Place {
   }
 
   take(socket: Duplex): void {
-    this.#connections.add(new Connection(socket, this))
+    const connection = new Connection(socket, this)
+    this.#connections.add(connection)
+    this.#stalls.add(connection)
     // A timer for each connection would cost each request two changes of it.
     this.#sweeping ??= setInterval(() => this.#sweep(), sweepMs).unref()
   }
 
   left(connection: Connection): void {
     this.#connections.delete(connection)
+    this.#stalls.delete(connection)
     if (this.#connections.size === 0) this.#rest()
     this.#ended()
   }
