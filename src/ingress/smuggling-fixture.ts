@@ -229,6 +229,22 @@ export const understood: readonly Probe[] = [
     ['GET /g'],
   ],
   [
+    'a WebSocket that Connection does not offer',
+    get(
+      'Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+    ),
+    /^200$/,
+    ['GET /g'],
+  ],
+  [
+    'a WebSocket beside another option of Connection',
+    get(
+      'Connection: keep-alive, upgraded\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+    ),
+    /^200$/,
+    ['GET /g'],
+  ],
+  [
     'a WebSocket with a body',
     get(
       'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nContent-Length: 5\r\n\r\nhello',

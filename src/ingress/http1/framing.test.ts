@@ -100,6 +100,21 @@ suite('what they say of the connection', () => {
     assert.equal(readTerms(['Upgrade', 'a', 'upgrade', 'B'], '1.1').upgrade, 'a, b')
     assert.equal(readTerms(['X-Upgrade', 'a'], '1.1').upgrade, undefined)
   })
+
+  const offers: readonly (readonly [readonly string[], boolean])[] = [
+    [['Upgrade', 'websocket', 'Connection', 'Upgrade'], true],
+    [['Connection', 'keep-alive, uPGRADE', 'Upgrade', 'websocket'], true],
+    [['Connection', 'keep-alive', 'Connection', 'upgrade', 'Upgrade', 'websocket'], true],
+    [['Upgrade', 'websocket'], false],
+    [['Connection', 'keep-alive', 'Upgrade', 'websocket'], false],
+    [['Connection', 'upgrades', 'Upgrade', 'websocket'], false],
+    [['Connection', 'Upgrade'], false],
+  ]
+  for (const [fields, expected] of offers) {
+    test(`${JSON.stringify(fields)} ${expected ? 'offers' : 'does not offer'} an upgrade`, () => {
+      assert.equal(readTerms(fields, '1.1').offersUpgrade, expected)
+    })
+  }
 })
 
 test('a first line', () => {

@@ -20,6 +20,8 @@ export type Terms = {
   readonly expectsContinue: boolean
   /** The protocol that it would like to go on with, in lower case. */
   readonly upgrade: string | undefined
+  /** Whether it means the connection that it came on by that. */
+  readonly offersUpgrade: boolean
 }
 
 /** Whoever wants a tunnel is to ask a proxy. */
@@ -86,6 +88,7 @@ export function readTerms(fields: readonly string[], version: '1.0' | '1.1'): Te
     keepsAlive: keepsAlive(connection, version),
     expectsContinue: hasBody && expectsContinue(expect) && version === '1.1',
     upgrade: upgrade?.toLowerCase(),
+    offersUpgrade: upgrade !== undefined && optionsIn(connection).includes('upgrade'),
   }
 }
 
@@ -99,9 +102,17 @@ export function readLength(value: string): number {
 /** RFC 9112 §9.3. */
 export function keepsAlive(connection: string | undefined, version: string): boolean {
   if (connection === undefined) return version === '1.1'
-  const options = connection.toLowerCase().split(',')
-  if (options.some((option) => option.trim() === 'close')) return false
-  return version === '1.1' || options.some((option) => option.trim() === 'keep-alive')
+  const options = optionsIn(connection)
+  if (options.includes('close')) return false
+  return version === '1.1' || options.includes('keep-alive')
+}
+
+/** RFC 9110 §7.6.1. */
+function optionsIn(connection = ''): readonly string[] {
+  return connection
+    .toLowerCase()
+    .split(',')
+    .map((option) => option.trim())
 }
 
 /** RFC 9110 §10.1.1: there is nothing else that can be expected. */

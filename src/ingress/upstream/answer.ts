@@ -2,7 +2,7 @@ import { type BodyReader, ChunkReader, EndlessReader, LengthReader } from '#ingr
 import { keepsAlive, readLength } from '#ingress/http1/framing.ts'
 import { HeadReader } from '#ingress/http1/head.ts'
 import { Malformed } from '#ingress/http1/malformed.ts'
-import { answerHeadBytes } from '#ingress/limits.ts'
+import { answerHeadBytes, interimAnswers } from '#ingress/limits.ts'
 
 /** The head of a process's answer. */
 export type AnswerHead = {
@@ -35,6 +35,7 @@ export class AnswerReader {
   readonly #sink: AnswerSink
   readonly #heads = new HeadReader(answerHeadBytes, (line) => this.#readStatus(line))
   #status = 0
+  #interims = 0
   #version = ''
   /** The beginning of a head. */
   #begun: Buffer | undefined
@@ -71,6 +72,8 @@ export class AnswerReader {
         this.#body = this.#bodyOf(fields)
         this.#sink.onHead({ status: this.#status, headers: fields })
         at = end
+      } else if (++this.#interims > interimAnswers) {
+        throw new Malformed(400, 'interim answers without an end')
       } else if (end === bytes.length) return
       else bytes = bytes.subarray(end)
     }
