@@ -67,12 +67,12 @@ export interface Sites extends SiteServer {
   admit(assets: Json, of: SiteUpload): Promise<SiteFiles>
   /**
    * The same files for another version: what an upload with `keep_assets` says of them. Throws an
-   * `ApiError` if there are none.
+   * `ApiError` if there are none, or if they are not all there any more.
    */
-  readmit(assets: Json, of: SiteUpload, kept: SiteFiles | undefined): SiteFiles
+  readmit(assets: Json, of: SiteUpload, kept: SiteFiles | undefined): Promise<SiteFiles>
   /**
    * Is told, once, how to learn which manifests stored versions name. Removes what none of them names
-   * and nothing that is being made: now, and once a day.
+   * and nothing that is being made: now, and once a day. While one of them can't be read, nothing goes.
    */
   sweepBy(manifests: () => Promise<ReadonlySet<BlobKey>>): Promise<void>
 }

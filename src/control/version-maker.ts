@@ -227,7 +227,7 @@ export class VersionMaker {
       compatibilityFlags: metadata.compatibility_flags ?? [],
     }
     if (!isKept) return { ...(await sites.admit(assets ?? {}, of)), hasWorker }
-    return { ...sites.readmit(assets ?? {}, of, previous?.assets), hasWorker }
+    return { ...(await sites.readmit(assets ?? {}, of, previous?.assets)), hasWorker }
   }
 
   /** Stores modules that are not there yet; `written` are those. */

@@ -96,6 +96,12 @@ export const nothingToKeep = defineError(
   400,
   () => 'The upload is to keep the assets of the version before it, which has none.',
 )
+export const filesLost = defineError(
+  100_314,
+  409,
+  (what: string) =>
+    `${what} of the version before can not be found. Deploy the Worker with its files.`,
+)
 export const uploadRouteNotFound = defineError(
   7003,
   404,

@@ -76,6 +76,8 @@ export const formsWaiting = 100
 export const uploadsAtOnce = 24
 /** How long what nobody names is kept, in ms: something that is being made may name it. */
 export const graceMs = 2 * sessionMs
+/** How old the time may be at which a file was last asked for, before it is written again, in ms. */
+export const touchMs = graceMs / 8
 /** How often that is looked for, in ms. */
 export const sweepEveryMs = 24 * 3_600_000
 /** Rows that are read or written by one statement. */

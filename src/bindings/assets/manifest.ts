@@ -96,6 +96,15 @@ export class StoredManifest implements Manifest {
     for (let index = 0; index < this.count; index++) yield this.#blobAt(index * rowBytes)
   }
 
+  /** The contents of its files, by hash. */
+  contents(): ReadonlyMap<string, BlobKey> {
+    const contents = new Map<string, BlobKey>()
+    for (let at = 0; at < this.#rows.byteLength; at += rowBytes) {
+      contents.set(this.#rows.toString('hex', at + idBytes, at + 2 * idBytes), this.#blobAt(at))
+    }
+    return contents
+  }
+
   #entryAt(at: number): AssetEntry {
     const place = this.#rows.readUInt16BE(at + 3 * idBytes + sizeBytes)
     return {

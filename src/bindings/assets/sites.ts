@@ -72,9 +72,10 @@ class StoredSites implements Sites, AsyncDisposable {
     return { manifest, config: read }
   }
 
-  readmit(assets: Json, of: SiteUpload, kept: SiteFiles | undefined): SiteFiles {
+  async readmit(assets: Json, of: SiteUpload, kept: SiteFiles | undefined): Promise<SiteFiles> {
     if (!kept) throw errors.nothingToKeep()
     const { config } = readMetadata(assets)
+    await this.#uploads.claim(kept.manifest, of.owner)
     this.#recent.set(kept.manifest, this.#ports.clock.now())
     return config === undefined || config === null
       ? kept

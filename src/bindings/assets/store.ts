@@ -14,7 +14,7 @@ import {
   textColumnOrNull,
 } from '#contract/ports/sql.ts'
 import { sizeMismatch, tooManySessions } from './errors.ts'
-import { fileBytes, sessionsPerAccount, stepRows } from './limits.ts'
+import { fileBytes, sessionsPerAccount, stepRows, touchMs } from './limits.ts'
 import type { Announced } from './schema.ts'
 import type { SessionSecret } from './token.ts'
 
@@ -43,15 +43,32 @@ export class AssetStore {
     this.#ports = ports
   }
 
+  /**
+   * The same for somebody who is about to name them: until `graceMs` from now no sweep removes those
+   * that are found, not one that is under way either.
+   */
+  async claim(
+    account: AccountId,
+    hashes: Iterable<string>,
+  ): Promise<ReadonlyMap<string, StoredFile>> {
+    const now = this.#ports.clock.now()
+    const all = [...new Set(hashes)]
+    const touches: Statement[] = []
+    for (const step of stepsOf(all)) {
+      touches.push(touchStatement(account, step, { now, before: now - touchMs }))
+    }
+    // Written before it is read: what is gone by then is not found.
+    if (touches.length > 0) await this.#ports.sql.write(touches)
+    return await this.files(account, all)
+  }
+
   /** Of some contents those that the account has, by hash. */
   async files(
     account: AccountId,
     hashes: Iterable<string>,
   ): Promise<ReadonlyMap<string, StoredFile>> {
     const found = new Map<string, StoredFile>()
-    const all = [...new Set(hashes)]
-    for (let at = 0; at < all.length; at += stepRows) {
-      const step = all.slice(at, at + stepRows)
+    for (const step of stepsOf([...new Set(hashes)])) {
       for (const row of await this.#ports.sql.read(filesStatement(account, step))) {
         const file = fileOf(row)
         found.set(file.hash, file)
@@ -146,15 +163,15 @@ export class AssetStore {
     await this.#ports.sql.write([sql`DELETE FROM session WHERE expires_at <= ${now}`])
   }
 
-  /** Every content that was stored before a time, in steps. */
+  /** Every content that was stored, and asked for last, before a time, in steps. */
   async *filesBefore(
-    createdAt: number,
+    before: number,
   ): AsyncGenerator<readonly (StoredFile & { readonly account: AccountId })[]> {
     let [account, hash] = ['', '']
     for (;;) {
       const rows = await this.#ports.sql.read(
         sql`SELECT * FROM file WHERE (account, hash) > (${account}, ${hash})
-              AND created_at < ${createdAt} ORDER BY account, hash LIMIT ${stepRows}`,
+              AND created_at < ${before} ORDER BY account, hash LIMIT ${stepRows}`,
       )
       const last = rows.at(-1)
       if (!last) return
@@ -166,14 +183,17 @@ export class AssetStore {
     }
   }
 
+  /** Removes files, but those that were asked for since that time. */
   async removeFiles(
     files: readonly { readonly account: AccountId; readonly hash: string }[],
+    before: number,
   ): Promise<void> {
     if (files.length === 0) return
     await this.#ports.sql.write(
       files.map(
         ({ account, hash }): Statement =>
-          sql`DELETE FROM file WHERE account = ${account} AND hash = ${hash}`,
+          sql`DELETE FROM file WHERE account = ${account} AND hash = ${hash}
+                AND created_at < ${before}`,
       ),
     )
   }
@@ -192,19 +212,39 @@ export class AssetStore {
 // It was read with all its rules when it came.
 const draftSchema = z.record(z.string(), z.object({ hash: z.string(), size: z.number() }))
 
-/** The statement for so many hashes: its text is the same each time. */
-function filesStatement(account: AccountId, hashes: readonly string[]): Statement {
-  return { strings: stringsFor(hashes.length), values: [account, ...hashes] }
+function* stepsOf<Item>(all: readonly Item[]): Generator<readonly Item[]> {
+  for (let at = 0; at < all.length; at += stepRows) yield all.slice(at, at + stepRows)
 }
 
-const texts = new Map<number, readonly string[]>()
+function filesStatement(account: AccountId, hashes: readonly string[]): Statement {
+  return {
+    strings: stringsFor(['SELECT * FROM file WHERE account = '], hashes.length),
+    values: [account, ...hashes],
+  }
+}
 
-function stringsFor(count: number): readonly string[] {
-  const known = texts.get(count)
+/** `created_at` is moved for those alone where it makes a difference: a deploy touches every file. */
+function touchStatement(
+  account: AccountId,
+  hashes: readonly string[],
+  { now, before }: { readonly now: number; readonly before: number },
+): Statement {
+  const beginning = ['UPDATE file SET created_at = ', ' WHERE created_at < ', ' AND account = ']
+  return {
+    strings: stringsFor(beginning, hashes.length),
+    values: [now, before, account, ...hashes],
+  }
+}
+
+const texts = new Map<string, readonly string[]>()
+
+/** The text of a statement for so many hashes: the same each time. */
+function stringsFor(beginning: readonly string[], count: number): readonly string[] {
+  const known = texts.get(`${beginning[0]}${count}`)
   if (known) return known
   const between = Array<string>(count - 1).fill(', ')
-  const made = ['SELECT * FROM file WHERE account = ', ' AND hash IN (', ...between, ')']
-  texts.set(count, made)
+  const made = [...beginning, ' AND hash IN (', ...between, ')']
+  texts.set(`${beginning[0]}${count}`, made)
   return made
 }
 

@@ -327,11 +327,15 @@ suite('files of a version', () => {
     const { jwt } = await client.begin({})
     const config = { html_handling: 'none' }
     const first = await sites.admit({ jwt, config }, upload)
-    assert.deepEqual(sites.readmit({}, upload, first), first)
-    const next = sites.readmit({ config: { html_handling: 'auto-trailing-slash' } }, upload, first)
+    assert.deepEqual(await sites.readmit({}, upload, first), first)
+    const next = await sites.readmit(
+      { config: { html_handling: 'auto-trailing-slash' } },
+      upload,
+      first,
+    )
     assert.equal(next.manifest, first.manifest)
     assert.notDeepEqual(next.config, first.config)
-    assert.throws(() => sites.readmit({}, upload, undefined), /has none/)
+    await refused(sites.readmit({}, upload, undefined), /has none/)
   })
 })
 

@@ -10,7 +10,7 @@ import {
   rememberedUploads,
   sessionMs,
 } from './limits.ts'
-import { type ManifestRow, writeManifest } from './manifest.ts'
+import { type ManifestRow, StoredManifest, writeManifest } from './manifest.ts'
 import type { Announced } from './schema.ts'
 import type { AssetStore, Session } from './store.ts'
 import { newToken, readToken } from './token.ts'
@@ -51,10 +51,11 @@ export class Uploads {
     const count = Object.keys(announced).length
     if (count > filesPerVersion) throw errors.tooManyFiles(count)
     const sizes = sizesOf(announced)
+    // Before there is an upload: one that is refused leaves none.
+    const progress = await this.#look(owner, sizes)
     const expiresAt = this.#ports.clock.now() + sessionMs
     const secret = newToken(this.#ports.random, { account: owner.account, expiresAt })
     const session = await this.#store.addSession(owner, secret, { announced, expiresAt })
-    const progress = await this.#look(session, sizes)
     this.#remember(session.id, Promise.resolve(progress))
     return { token: secret.token, buckets: bucketsOf(progress) }
   }
@@ -101,9 +102,19 @@ export class Uploads {
     return this.#store.addManifest(writeManifest(rows))
   }
 
+  /** Throws `filesLost` unless a manifest and all of its files are there, and will be for a while. */
+  async claim(manifest: BlobKey, owner: Owner): Promise<void> {
+    const bytes = await this.#store.manifest(manifest).catch(() => undefined)
+    const contents = bytes && contentsOf(bytes)
+    if (!contents) throw errors.filesLost('The manifest')
+    const files = await this.#store.claim(owner.account, contents.keys())
+    const lost = [...contents].filter(([hash, blob]) => files.get(hash)?.blob !== blob)
+    if (lost.length > 0) throw errors.filesLost(`${lost.length} of the files`)
+  }
+
   async #rowsOf(session: Session): Promise<readonly ManifestRow[]> {
     const announced = await this.#store.draft(session)
-    const files = await this.#store.files(session.account, sizesOf(announced).keys())
+    const files = await this.#store.claim(session.account, sizesOf(announced).keys())
     let missing = 0
     const rows = Object.entries(announced).flatMap(([path, { hash, size }]): ManifestRow[] => {
       const file = files.get(hash)
@@ -125,8 +136,8 @@ export class Uploads {
     return made
   }
 
-  async #look(session: Session, sizes: ReadonlyMap<string, number>): Promise<Progress> {
-    const files = await this.#store.files(session.account, sizes.keys())
+  async #look(owner: Owner, sizes: ReadonlyMap<string, number>): Promise<Progress> {
+    const files = await this.#store.claim(owner.account, sizes.keys())
     for (const [hash, { size }] of files) {
       const expected = sizes.get(hash) ?? size
       if (size !== expected) throw errors.sizeMismatch(hash, size, expected)
@@ -142,6 +153,14 @@ export class Uploads {
     }
     this.#progress.set(id, progress)
     progress.catch(() => this.#progress.delete(id))
+  }
+}
+
+function contentsOf(manifest: Uint8Array): ReadonlyMap<string, BlobKey> | undefined {
+  try {
+    return new StoredManifest(manifest).contents()
+  } catch {
+    return undefined
   }
 }
 
