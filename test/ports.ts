@@ -50,10 +50,17 @@ export async function openPorts(options: {
   }
 }
 
-/** A clock that moves only when told to. What is due runs when the time is set. */
-export function movableClock(start: number): Clock & { moveBy(milliseconds: number): void } {
+/** A clock that moves only when told to. */
+export type MovableClock = Clock & {
+  /** Time passes: what is due runs. */
+  moveBy(milliseconds: number): void
+  /** Somebody sets the clock: what is to run after a while does so after the same while. */
+  jumpBy(milliseconds: number): void
+}
+
+export function movableClock(start: number): MovableClock {
   let time = start
-  const timers = new Set<{ readonly at: number; readonly run: () => void }>()
+  const timers = new Set<{ at: number; readonly run: () => void }>()
   return {
     now: () => time,
     after(milliseconds, run) {
@@ -68,6 +75,10 @@ export function movableClock(start: number): Clock & { moveBy(milliseconds: numb
         timers.delete(timer)
         timer.run()
       }
+    },
+    jumpBy(milliseconds) {
+      time += milliseconds
+      for (const timer of timers) timer.at += milliseconds
     },
   }
 }

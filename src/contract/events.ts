@@ -114,6 +114,11 @@ export interface EventPort {
   scheduled(to: EventTarget, event: ScheduledEvent, stop?: AbortSignal): Promise<ScheduledOutcome>
   /** Whether what is deployed has such a handler; `undefined` if there is no such Worker. */
   handles(to: EventTarget, kind: EventKind): boolean | undefined
+  /**
+   * Has somebody told of each account of which other versions are deployed than before: what `handles`
+   * said may be otherwise now. Disposing of what it returns ends that.
+   */
+  onDeployed(listener: (account: AccountId) => void): Disposable
 }
 
 /** Who has the port: the runtime. */

@@ -9,6 +9,7 @@ import type {
 } from '#contract/events.ts'
 import { objectNamespaceId, workerName } from '#contract/ids.ts'
 import { account, bytes } from '#test/backend.ts'
+import { ended } from '#test/queue-result.ts'
 import { eventually } from '#test/temporary.ts'
 import { type Fixture, pidsOf, type Source, startFixture } from './fixture.ts'
 
@@ -29,17 +30,6 @@ const batch = (...messages: QueueMessage[]): QueueBatch => ({
 })
 
 const one = batch(message('m1', 'json', '{"a":1}'))
-
-const ended = (over: Partial<QueueResult> = {}): QueueResult => ({
-  type: 'ended',
-  outcome: 'ok',
-  ackAll: false,
-  retryAll: undefined,
-  acked: new Set(),
-  retried: new Map(),
-  undecodable: new Set(),
-  ...over,
-})
 
 /** A Worker that keeps what it was given, and shows it to visitors. */
 const keeper = (queue: string, more = ''): Source => ({

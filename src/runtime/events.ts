@@ -11,6 +11,7 @@ import type {
   ScheduledOutcome,
   Undelivered,
 } from '#contract/events.ts'
+import type { AccountId } from '#contract/ids.ts'
 import type { Clock } from '#contract/ports/clock.ts'
 import type { Log } from '#contract/ports/log.ts'
 import type { IngressPort } from '#contract/snapshot.ts'
@@ -42,6 +43,7 @@ type Attempt = Sent | 'refused'
 /** Finds processes for events: see `EventPort`. */
 export class Events implements EventPort {
   readonly #options: EventsOptions
+  readonly #listeners = new Set<(account: AccountId) => void>()
   #waiters: (() => void)[] = []
 
   constructor(options: EventsOptions) {
@@ -53,6 +55,18 @@ export class Events implements EventPort {
     const waiters = this.#waiters
     this.#waiters = []
     for (const wake of waiters) wake()
+  }
+
+  /** Other versions of an account are deployed than before. */
+  deployed(account: AccountId): void {
+    for (const listener of this.#listeners) listener(account)
+  }
+
+  onDeployed(listener: (account: AccountId) => void): Disposable {
+    // A function of its own: the same listener may be given twice.
+    const own = (account: AccountId): void => listener(account)
+    this.#listeners.add(own)
+    return { [Symbol.dispose]: () => void this.#listeners.delete(own) }
   }
 
   handles(to: EventTarget, kind: EventKind): boolean | undefined {

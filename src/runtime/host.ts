@@ -320,6 +320,7 @@ class WorkerdHost implements CellHost, EventHost {
     else this.#accounts.delete(account)
     this.#previews.retire(account)
     this.#publish()
+    this.#events.deployed(account)
     for (const cell of running) {
       if (next.includes(cell)) continue
       if (cell.hasObjects) await cell.stop(0)

@@ -1,9 +1,11 @@
+import { messageOf } from '#contract/errors.ts'
 import type { EventPort } from '#contract/events.ts'
+import type { AccountId } from '#contract/ids.ts'
 import type { Clock } from '#contract/ports/clock.ts'
 import type { Log } from '#contract/ports/log.ts'
 import { Delivery, type Place } from './delivery.ts'
 import { retention } from './limits.ts'
-import type { DeadLetters, MessageStore } from './message-store.ts'
+import type { Grave, MessageStore } from './message-store.ts'
 import type { ConsumerId, QueueId } from './schema.ts'
 import type { ConsumerTarget, Consumer, Queue, QueueStore } from './store.ts'
 
@@ -30,8 +32,14 @@ export class Deliveries {
   /** Begins. Disposing of what it returns ends it: what is under way has a while to finish. */
   start(events: EventPort): AsyncDisposable {
     this.#events = events
+    const deployed = events.onDeployed((account) => this.#resume(account))
     this.lookAtAll()
-    return { [Symbol.asyncDispose]: () => this.#stop() }
+    return {
+      [Symbol.asyncDispose]: () => {
+        deployed[Symbol.dispose]()
+        return this.#stop()
+      },
+    }
   }
 
   /** A queue has more messages, other settings, other consumers, or is gone. */
@@ -52,19 +60,29 @@ export class Deliveries {
     for (const { id, consumers } of this.#options.store.all) if (consumers.length > 0) this.look(id)
   }
 
-  /** The queue of this name for dead letters of another one: made if it is missing. */
-  async deadLetters({ account }: Queue, name: string): Promise<DeadLetters | undefined> {
-    if (name === '') return undefined
-    const { store, clock } = this.#options
-    const settings = { deliveryDelay: 0, isPaused: false, retention: retention.usual }
-    const queue =
-      store.named(account, name) ??
-      (await store
-        .create(account, name, settings)
-        // Somebody else made it meanwhile.
-        .catch(() => store.named(account, name)))
-    if (!queue) throw new Error(`the dead letter queue ${name} can't be made`)
-    return { queue: queue.id, visibleAt: clock.now() + queue.settings.deliveryDelay * 1000 }
+  /**
+   * Where dead letters of a queue go: the queue of this name, made if it is missing; nowhere if there
+   * is no name. `unavailable`: it can't be made, which is logged.
+   */
+  async graveOf(of: Queue, name: string): Promise<Grave> {
+    if (name === '') return 'nowhere'
+    const { store, clock, log } = this.#options
+    const usual = { deliveryDelay: 0, isPaused: false, retention: retention.usual }
+    try {
+      const queue = store.named(of.account, name) ?? (await store.ensure(of.account, name, usual))
+      return { queue: queue.id, visibleAt: clock.now() + queue.settings.deliveryDelay * 1000 }
+    } catch (cause) {
+      const error = messageOf(cause)
+      log.error('a dead letter queue can not be made', { queue: of.name, deadLetters: name, error })
+      return 'unavailable'
+    }
+  }
+
+  /** Other versions are deployed: a Worker that took nothing may take something now. */
+  #resume(account: AccountId): void {
+    for (const { queue, delivery } of this.#all.values()) {
+      if (this.#options.store.get(queue)?.account === account) delivery.resume()
+    }
   }
 
   #of(queue: QueueId, { id }: Consumer): Delivery | undefined {
@@ -74,7 +92,7 @@ export class Deliveries {
       ...this.#options,
       events: this.#events,
       find: () => this.#place(queue, id),
-      deadLetters: (of, name) => this.deadLetters(of, name),
+      graveOf: (of, name) => this.graveOf(of, name),
       onSent: (of) => this.look(of),
     })
     this.#all.set(id, { queue, delivery })

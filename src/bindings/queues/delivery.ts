@@ -4,7 +4,7 @@ import type { Clock } from '#contract/ports/clock.ts'
 import type { Log } from '#contract/ports/log.ts'
 import { dueAt } from './due.ts'
 import * as limits from './limits.ts'
-import type { DeadLetters, Message, MessageStore } from './message-store.ts'
+import type { Grave, Message, MessageStore } from './message-store.ts'
 import { firstConcurrency, nextConcurrency } from './pace.ts'
 import { isSpent, settle } from './settle.ts'
 import type { ConsumerTarget, Consumer, Queue } from './store.ts'
@@ -17,7 +17,7 @@ export type DeliveryOptions = {
   /** The queue and the consumer as they are now; `undefined` once one of them is gone. */
   readonly find: () => Place | undefined
   /** Where dead letters of a queue go. Makes a queue that is missing. */
-  readonly deadLetters: (queue: Queue, name: string) => Promise<DeadLetters | undefined>
+  readonly graveOf: (queue: Queue, name: string) => Promise<Grave>
   /** Told of a queue that dead letters went to. */
   readonly onSent: (queue: Queue['id']) => void
 }
@@ -64,6 +64,14 @@ export class Delivery {
     if (this.#isLooking || this.#isStopped) return
     this.#isLooking = true
     setImmediate(() => void this.#lookAround())
+  }
+
+  /** Other versions are deployed: a Worker that took nothing is asked again at once. */
+  resume(): void {
+    if (this.#pauseMs === 0) return
+    this.#pauseMs = 0
+    this.#pausedUntil = 0
+    this.look()
   }
 
   /** Begins nothing more, and waits for what is under way: `cut` ends that. */
@@ -185,11 +193,11 @@ export class Delivery {
     const settlements = messages.map(({ seq }, index) => {
       return { seq, verdict: verdicts[index] ?? ({ type: 'done' } as const) }
     })
+    const { clock, graveOf, onSent } = this.#options
     const isAnyDead = verdicts.some(({ type }) => type === 'dead')
-    const deadLetters = isAnyDead ? await this.#options.deadLetters(queue, name) : undefined
-    const { clock } = this.#options
-    await this.#options.messages.settle(settlements, { line, lease, now: clock.now(), deadLetters })
-    if (deadLetters) this.#options.onSent(deadLetters.queue)
+    const grave = isAnyDead ? await graveOf(queue, name) : 'nowhere'
+    await this.#options.messages.settle(settlements, { line, lease, now: clock.now(), grave })
+    if (typeof grave === 'object') onSent(grave.queue)
   }
 
   async #setPace({ queue, consumer }: Place, outcome: QueueOutcome): Promise<void> {

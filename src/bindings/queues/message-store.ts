@@ -13,7 +13,7 @@ import type { Waiting } from './due.ts'
 import { queueMissing } from './errors.ts'
 import { longestDelay } from './limits.ts'
 import { messageFormat, type QueueId } from './schema.ts'
-import type { Verdict } from './settle.ts'
+import { unburied, type Verdict } from './settle.ts'
 
 export type NewMessage = {
   readonly format: MessageFormat
@@ -52,10 +52,12 @@ export type SettleOptions = {
   readonly line: number
   readonly lease: number
   readonly now: number
-  /** Where dead letters go; `undefined`: nowhere. */
-  readonly deadLetters: DeadLetters | undefined
+  readonly grave: Grave
 }
-export type DeadLetters = { readonly queue: QueueId; readonly visibleAt: number }
+
+/** Where dead letters go, and when they can be delivered there. They stay where there ought to be such a queue and is none. */
+export type Grave = DeadLetters | 'nowhere' | 'unavailable'
+type DeadLetters = { readonly queue: QueueId; readonly visibleAt: number }
 
 /** Rows of one step of the work behind the scenes. */
 const stepRows = 500
@@ -63,9 +65,21 @@ const stepRows = 500
 const idBatch = 128
 
 export async function openMessages(ports: Pick<Ports, 'sql' | 'random'>): Promise<MessageStore> {
-  const [row] = await ports.sql.read(sql`SELECT max(seq) AS seq FROM message`)
-  return new MessageStore(ports, (row && integerColumnOrNull(row, 'seq')) ?? 0)
+  const [row] = await ports.sql.read(
+    sql`SELECT
+          (SELECT max(seq) FROM message) AS seq,
+          (SELECT max((
+            SELECT entered_at FROM delivery WHERE line = line.id ORDER BY seq DESC LIMIT 1
+          )) FROM line) AS entered_at`,
+  )
+  return new MessageStore(ports, {
+    seq: (row && integerColumnOrNull(row, 'seq')) ?? 0,
+    enteredAt: (row && integerColumnOrNull(row, 'entered_at')) ?? 0,
+  })
 }
+
+/** What the newest message has. */
+type Newest = { readonly seq: number; readonly enteredAt: number }
 
 /**
  * Messages and what is to become of them in each line. Lines are numbers that `QueueStore` gives out.
@@ -74,11 +88,14 @@ export async function openMessages(ports: Pick<Ports, 'sql' | 'random'>): Promis
 export class MessageStore {
   readonly #ports: Pick<Ports, 'sql' | 'random'>
   #lastSeq: number
+  /** Entries are in the order of their times, whatever the clock does: see `rewind`. */
+  #enteredAt: number
   #ids = ''
 
-  constructor(ports: Pick<Ports, 'sql' | 'random'>, lastSeq: number) {
+  constructor(ports: Pick<Ports, 'sql' | 'random'>, newest: Newest) {
     this.#ports = ports
-    this.#lastSeq = lastSeq
+    this.#lastSeq = newest.seq
+    this.#enteredAt = newest.enteredAt
   }
 
   /** Adds messages to every line of a queue, all or none. Throws `queueMissing`. */
@@ -87,6 +104,7 @@ export class MessageStore {
     messages: readonly NewMessage[],
     { now, source }: { readonly now: number; readonly source: string },
   ): Promise<void> {
+    const enteredAt = this.#entry(now)
     const statements = messages.flatMap(({ format, body, visibleAt }) => {
       const seq = ++this.#lastSeq
       const size = body.byteLength
@@ -94,8 +112,8 @@ export class MessageStore {
         sql`INSERT INTO message (seq, id, sent_at, format, source, body)
             SELECT ${seq}, ${this.#newId()}, ${now}, ${format}, ${source}, ${body}
             WHERE EXISTS (SELECT 1 FROM line WHERE queue = ${queue} AND is_removed = 0)`,
-        sql`INSERT INTO delivery (line, seq, visible_at, attempts, size)
-            SELECT id, ${seq}, ${visibleAt}, 0, ${size} FROM line
+        sql`INSERT INTO delivery (line, seq, entered_at, visible_at, attempts, size)
+            SELECT id, ${seq}, ${enteredAt}, ${visibleAt}, 0, ${size} FROM line
             WHERE queue = ${queue} AND is_removed = 0`,
       ]
     })
@@ -163,7 +181,7 @@ export class MessageStore {
     const rows = await this.#ports.sql.read(
       sql`SELECT delivery.seq, attempts, id, sent_at, format, source, body
           FROM delivery JOIN message ON message.seq = delivery.seq
-          WHERE lease = ${lease} ORDER BY delivery.seq`,
+          WHERE lease = ${lease} ORDER BY line, delivery.seq`,
     )
     return { lease, messages: rows.map(messageOf) }
   }
@@ -194,15 +212,17 @@ export class MessageStore {
     return row && integerColumn(row, 'attempts')
   }
 
-  #settlement({ seq, verdict }: Settlement, options: SettleOptions): readonly Statement[] {
-    const { line, lease, now, deadLetters } = options
+  #settlement(settlement: Settlement, options: SettleOptions): readonly Statement[] {
+    const { line, lease, now, grave } = options
+    const { seq } = settlement
+    const verdict = grave === 'unavailable' ? unburied(settlement.verdict) : settlement.verdict
     const end = sql`DELETE FROM delivery
                     WHERE line = ${line} AND seq = ${seq} AND lease = ${lease}`
     switch (verdict.type) {
       case 'done':
         return [end]
       case 'dead':
-        return deadLetters ? [...this.#moved(seq, deadLetters, options), end] : [end]
+        return typeof grave === 'object' ? [...this.#moved(seq, grave, options), end] : [end]
       case 'retry':
         return [
           sql`UPDATE delivery SET visible_at = ${now + verdict.delaySeconds * 1000}, lease = NULL
@@ -216,30 +236,34 @@ export class MessageStore {
     }
   }
 
-  /** A message as it is, with its id and its time, put into another queue. */
+  /** A message as it is, with its id and its time, put into another queue: kept there from now on. */
   #moved(
     seq: number,
     { queue, visibleAt }: DeadLetters,
-    { line, lease }: SettleOptions,
+    { line, lease, now }: SettleOptions,
   ): readonly Statement[] {
     const next = ++this.#lastSeq
+    const enteredAt = this.#entry(now)
     return [
       sql`INSERT INTO message (seq, id, sent_at, format, source, body)
           SELECT ${next}, id, sent_at, format, source, body
           FROM message JOIN delivery ON delivery.seq = message.seq
           WHERE line = ${line} AND delivery.seq = ${seq} AND lease = ${lease}
             AND EXISTS (SELECT 1 FROM line WHERE queue = ${queue} AND is_removed = 0)`,
-      sql`INSERT INTO delivery (line, seq, visible_at, attempts, size)
-          SELECT line.id, message.seq, ${visibleAt}, 0, length(message.body) FROM line, message
+      sql`INSERT INTO delivery (line, seq, entered_at, visible_at, attempts, size)
+          SELECT line.id, message.seq, ${enteredAt}, ${visibleAt}, 0, length(message.body)
+          FROM line, message
           WHERE line.queue = ${queue} AND line.is_removed = 0 AND message.seq = ${next}`,
     ]
   }
 
-  /** Ends all leases of a line: whoever held them is gone. */
-  async voidLeases(line: number, now: number): Promise<void> {
+  /** Ends the leases of all push consumers: whoever held them is gone. */
+  async voidLeases(now: number): Promise<void> {
     await this.#ports.sql.write([
+      // With the +, leases are looked through rather than lines: SQLite takes these for short.
       sql`UPDATE delivery SET visible_at = ${now}, lease = NULL
-          WHERE lease IS NOT NULL AND line = ${line}`,
+          WHERE lease IS NOT NULL
+            AND +line IN (SELECT line FROM consumer WHERE worker IS NOT NULL)`,
     ])
   }
 
@@ -264,19 +288,18 @@ export class MessageStore {
 
   // Behind the scenes: each is a bounded step, and says whether there is more to do.
 
-  /** Removes what was sent before a time from a line. */
-  async removeOld(line: number, sentBefore: number): Promise<boolean> {
+  /** Removes what came into a line before a time, or then. */
+  async removeOld(line: number, enteredBefore: number): Promise<boolean> {
     const [oldest] = await this.#ports.sql.read(
-      sql`SELECT sent_at FROM delivery JOIN message ON message.seq = delivery.seq
-          WHERE line = ${line} ORDER BY delivery.seq LIMIT 1`,
+      sql`SELECT entered_at FROM delivery WHERE line = ${line} ORDER BY seq LIMIT 1`,
     )
-    if (!oldest || integerColumn(oldest, 'sent_at') > sentBefore) return false
+    if (!oldest || integerColumn(oldest, 'entered_at') > enteredBefore) return false
     const [removed] = await this.#ports.sql.write([
       sql`DELETE FROM delivery WHERE line = ${line} AND seq IN (
-            SELECT message.seq FROM (
-              SELECT seq FROM delivery WHERE line = ${line} ORDER BY seq LIMIT ${stepRows}
-            ) AS head JOIN message ON message.seq = head.seq
-            WHERE sent_at <= ${sentBefore})`,
+            SELECT seq FROM (
+              SELECT seq, entered_at FROM delivery WHERE line = ${line}
+              ORDER BY seq LIMIT ${stepRows}
+            ) AS head WHERE entered_at <= ${enteredBefore})`,
     ])
     return removed?.changes === stepRows
   }
@@ -305,21 +328,34 @@ export class MessageStore {
     return rows.length > 0
   }
 
-  /** When the newest message was sent. */
-  async newest(): Promise<number | undefined> {
-    const [row] = await this.#ports.sql.read(
-      sql`SELECT sent_at FROM message ORDER BY seq DESC LIMIT 1`,
-    )
-    return row && integerColumn(row, 'sent_at')
+  /** When the newest message came in, or 0. */
+  get newest(): number {
+    return this.#enteredAt
+  }
+
+  #entry(now: number): number {
+    this.#enteredAt = Math.max(this.#enteredAt, now)
+    return this.#enteredAt
+  }
+
+  /** The clock went back: what comes in from now on has its time again. Called before `rewind`. */
+  enterFrom(now: number): void {
+    this.#enteredAt = now
   }
 
   /**
    * The clock went back: what was visible by the time that it was stays so, and what was to wait waits
-   * no longer than it was to. A lease that looks over is left to who has it.
+   * no longer than it was to. A lease that looks over is left to who has it. What came in when the
+   * clock was ahead came in now, for all that is known.
    */
   async rewind(line: number, { from, to }: { from: number; to: number }): Promise<void> {
     const latest = to + longestDelay * 1000
     await this.#ports.sql.write([
+      // Entries are in the order of their times: from the end, up to the first that is not ahead.
+      sql`UPDATE delivery SET entered_at = ${to}
+          WHERE line = ${line} AND seq > coalesce((
+            SELECT seq FROM delivery WHERE line = ${line} AND entered_at <= ${to}
+            ORDER BY seq DESC LIMIT 1), -1)`,
       sql`UPDATE delivery SET visible_at = ${to}
           WHERE line = ${line} AND visible_at > ${to} AND visible_at <= ${from} AND lease IS NULL`,
       sql`UPDATE delivery SET visible_at = visible_at - ${from - to}

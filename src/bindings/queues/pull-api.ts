@@ -98,11 +98,11 @@ async function settle(
 async function write({ queue, consumer, options }: Pull, held: Held, verdict: Verdict) {
   const { messages, deliveries, clock } = options
   const { line, deadLetterQueue } = consumer
-  const deadLetters =
-    verdict.type === 'dead' ? await deliveries.deadLetters(queue, deadLetterQueue) : undefined
-  const rules = { line, lease: held.lease, now: clock.now(), deadLetters }
+  const grave =
+    verdict.type === 'dead' ? await deliveries.graveOf(queue, deadLetterQueue) : 'nowhere'
+  const rules = { line, lease: held.lease, now: clock.now(), grave }
   const isTheirs = await messages.settleOne({ seq: held.seq, verdict }, rules)
-  if (deadLetters) deliveries.look(deadLetters.queue)
+  if (typeof grave === 'object') deliveries.look(grave.queue)
   return isTheirs
 }
 

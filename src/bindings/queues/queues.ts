@@ -28,11 +28,7 @@ export async function openQueues(ports: Ports, options: QueuesOptions = {}): Pro
   const { clock } = ports
   const store = await openStore(ports)
   const messages = await openMessages(ports)
-  for (const { consumers } of store.all) {
-    for (const { target, line } of consumers) {
-      if (target) await messages.voidLeases(line, clock.now())
-    }
-  }
+  await messages.voidLeases(clock.now())
   const deliveries = new Deliveries({ ...ports, store, messages })
   const onSent = deliveries.look.bind(deliveries)
   const sender = new Sender({ backlogBytes, ...options, messages, clock, onSent })

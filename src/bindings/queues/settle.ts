@@ -1,6 +1,9 @@
 import type { QueueOutcome, QueueResult } from '#contract/events.ts'
 import { longestDelay } from './limits.ts'
 
+/** How long a message waits whose dead letter queue can't be made, in seconds. */
+export const unburiedDelay = 60
+
 /** What of a message decides its fate. */
 export type Delivered = {
   readonly id: string
@@ -69,6 +72,11 @@ function isToRetry(
  */
 export function isSpent(attempts: number, { maxRetries }: Pick<RetryRules, 'maxRetries'>): boolean {
   return attempts > maxRetries + 1
+}
+
+/** The same while there is no dead letter queue that ought to be there: the dead wait for it. */
+export function unburied(verdict: Verdict): Verdict {
+  return verdict.type === 'dead' ? { type: 'retry', delaySeconds: unburiedDelay } : verdict
 }
 
 /** What becomes of a message that a client who pulled it gives back. */

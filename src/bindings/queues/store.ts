@@ -121,21 +121,32 @@ export class QueueStore {
   create(account: AccountId, name: string, settings: QueueSettings): Promise<Queue> {
     return this.#inTurn(async () => {
       if (this.named(account, name)) throw errors.queueTaken(name)
-      if (this.of(account).length >= queuesPerAccount) throw errors.tooManyQueues()
-      const id = queueId.parse(this.#ports.random.hex(16))
-      const now = this.#ports.clock.now()
-      const line = this.#nextLine++
-      const { deliveryDelay, retention, isPaused } = settings
-      await this.#ports.sql.write([
-        sql`INSERT INTO queue
+      return this.#create(account, name, settings)
+    })
+  }
+
+  /** The queue of a name: made with these settings if it is not there. */
+  ensure(account: AccountId, name: string, settings: QueueSettings): Promise<Queue> {
+    return this.#inTurn(async () => {
+      return this.named(account, name) ?? this.#create(account, name, settings)
+    })
+  }
+
+  async #create(account: AccountId, name: string, settings: QueueSettings): Promise<Queue> {
+    if (this.#countOf(account) >= queuesPerAccount) throw errors.tooManyQueues()
+    const id = queueId.parse(this.#ports.random.hex(16))
+    const now = this.#ports.clock.now()
+    const line = this.#nextLine++
+    const { deliveryDelay, retention, isPaused } = settings
+    await this.#ports.sql.write([
+      sql`INSERT INTO queue
               (id, account, name, created_at, modified_at, delivery_delay, retention, is_paused)
             VALUES
               (${id}, ${account}, ${name}, ${now}, ${now}, ${deliveryDelay}, ${retention}, ${isPaused ? 1 : 0})`,
-        insertLine(line, id),
-      ])
-      const times = { createdAt: now, modifiedAt: now, purgedAt: null }
-      return this.#changed({ id, account, name, ...times, settings, consumers: [], lines: [line] })
-    })
+      insertLine(line, id),
+    ])
+    const times = { createdAt: now, modifiedAt: now, purgedAt: null }
+    return this.#changed({ id, account, name, ...times, settings, consumers: [], lines: [line] })
   }
 
   update(id: QueueId, changes: Changes): Promise<Queue> {
@@ -265,6 +276,12 @@ export class QueueStore {
       target?.worker === added.target?.worker &&
       target?.entrypoint === added.target?.entrypoint
     if (consumers.some(isSame)) throw errors.consumerTaken(added.target?.worker ?? 'http_pull')
+  }
+
+  #countOf(account: AccountId): number {
+    let count = 0
+    for (const queue of this.#queues.values()) if (queue.account === account) count++
+    return count
   }
 
   #find(id: QueueId): Queue {

@@ -63,7 +63,7 @@ export class Upkeep implements AsyncDisposable {
     const { messages, clock } = this.#options
     const now = clock.now()
     // At the start, the newest message says what time it has been already.
-    const last = this.#view ?? { at: (await messages.newest()) ?? now, trustedFrom: Infinity }
+    const last = this.#view ?? { at: messages.newest || now, trustedFrom: Infinity }
     const { view, wentBackFrom } = readClock(last, now)
     this.#view = view
     if (wentBackFrom !== undefined) await this.#rewind(wentBackFrom, now)
@@ -73,6 +73,7 @@ export class Upkeep implements AsyncDisposable {
   async #rewind(from: number, to: number): Promise<void> {
     const { store, messages, log, onRewound } = this.#options
     log.warn('the clock went back', { milliseconds: from - to })
+    messages.enterFrom(to)
     for (const { lines } of store.all) {
       for (const line of lines) await messages.rewind(line, { from, to })
     }
