@@ -101,6 +101,29 @@ suite('a consumer that takes nothing', () => {
   })
 })
 
+suite('a consumer whose process dies', () => {
+  test('is left alone for a moment, twice as long each time, whatever else was under way', async () => {
+    const at: number[] = []
+    const isOver = Promise.withResolvers<void>()
+    deploy('dying', async () => {
+      at.push(performance.now())
+      if (at.length === 4) isOver.resolve()
+      // Well again after the second pause.
+      if (performance.now() - (at[4] ?? Infinity) > 300) return ended()
+      await isOver.promise
+      return { type: 'lost', reason: 'crash' }
+    })
+    const settings = { batch_size: 1, max_wait_time_ms: 0, max_concurrency: 4 }
+    const id = await consumed('dying', { settings })
+    await send(id, ['1', '2', '3', '4'])
+    await eventually(async () => (await backlog(id)) === 0)
+    const gaps = at.slice(1).map((time, n) => time - (at[n] ?? 0))
+    const [first = 0, second = 0, ...others] = gaps.filter((gap) => gap > 200)
+    assert.deepEqual(others, [])
+    assert.ok(first > 240 && first < 900 && second > 490, gaps.join(', '))
+  })
+})
+
 suite('what is written down', () => {
   test('of acked and retried messages, also while there is no place for the dead', async () => {
     const outcomes: Handler = ({ messages }) => {

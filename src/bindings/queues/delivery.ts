@@ -203,7 +203,7 @@ export class Delivery {
   async #setPace({ queue, consumer }: Place, outcome: QueueOutcome): Promise<void> {
     const { messages, clock, log } = this.#options
     const { batchSize, maxConcurrency } = consumer.settings
-    if (outcome.type === 'ended' || outcome.type === 'lost') this.#pauseMs = 0
+    if (takesMore(outcome)) this.#pauseMs = 0
     else this.#pause()
     const isFailed = outcome.type !== 'ended' || outcome.outcome !== 'ok'
     if (isFailed) {
@@ -219,6 +219,8 @@ export class Delivery {
   }
 
   #pause(): void {
+    // Batches that were under way at the same time failed for the same reason.
+    if (this.#options.clock.now() < this.#pausedUntil) return
     this.#pauseMs = Math.min(Math.max(firstPauseMs, this.#pauseMs * 2), longestPauseMs)
     this.#pausedUntil = this.#options.clock.now() + this.#pauseMs
   }
@@ -229,6 +231,15 @@ export class Delivery {
     const waitMs = Math.min(Math.max(1, milliseconds), mostWaitMs)
     this.#timer = this.#options.clock.after(waitMs, () => this.look())
   }
+}
+
+/**
+ * Whether it is worth giving the consumer more at once. A process that has died is not gone in the same
+ * moment, and one that dies each time is not to burn all attempts of what waits.
+ */
+function takesMore(outcome: QueueOutcome): boolean {
+  if (outcome.type === 'lost') return outcome.reason === 'time' || outcome.reason === 'cut'
+  return outcome.type === 'ended'
 }
 
 function targetOf({ account }: Queue, { worker, entrypoint }: ConsumerTarget): EventTarget {
