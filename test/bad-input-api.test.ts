@@ -37,6 +37,18 @@ const jsonRoutes: readonly (readonly [method: string, path: string])[] = [
   ['DELETE', 'storage/kv/namespaces/NS/bulk'],
   ['POST', 'storage/kv/namespaces/NS/bulk/delete'],
   ['POST', 'storage/kv/namespaces/NS/bulk/get'],
+  ['POST', 'queues'],
+  ['PATCH', 'queues/QUEUE'],
+  ['PUT', 'queues/QUEUE'],
+  ['POST', 'queues/QUEUE/purge'],
+  ['POST', 'queues/QUEUE/consumers'],
+  ['POST', 'queues/QUEUE/messages'],
+  ['POST', 'queues/QUEUE/messages/batch'],
+  ['POST', 'queues/QUEUE/messages/pull'],
+  ['POST', 'queues/QUEUE/messages/ack'],
+  ['POST', 'queues/QUEUE/messages/peek'],
+  ['POST', 'queues/QUEUE/messages/purge'],
+  ['POST', 'event_subscriptions/subscriptions'],
 ]
 
 /** These take an empty list. */
@@ -57,13 +69,15 @@ const bodies: readonly (readonly [title: string, body: string])[] = [
 
 suite('bodies', () => {
   let namespace: string
+  let queue: string
   before(async () => {
     namespace = await makeNamespace('bodies')
+    queue = await makeQueue('bodies')
   })
 
   for (const [method, path] of jsonRoutes) {
     test(`${method} ${path}`, async () => {
-      const to = pathOf(path).replace('NS', namespace)
+      const to = pathOf(path).replace('NS', namespace).replace('QUEUE', queue)
       for (const [title, body] of bodies) {
         if (body === '[]' && listRoute.test(path)) continue
         const headers = { 'content-type': 'application/json' }
@@ -166,8 +180,8 @@ suite('tokens', () => {
     assert.equal((await server.call('GET', pathOf(read), token)).status, 200)
     const calls = [...jsonRoutes, ['DELETE', 'workers/scripts/steady']] as const
     for (const [method, path] of calls) {
-      // Reading many keys at once is a POST.
-      if (path.endsWith('/get')) continue
+      // Reading many keys at once is a POST, and so is looking at messages.
+      if (/\/(get|peek)$/.test(path)) continue
       const answer = await server.refuse(method, pathOf(path), token)
       assert.deepEqual([answer.status, answer.codes], [403, [10000]], path)
     }
@@ -226,6 +240,11 @@ suite('paths', () => {
       ['DELETE', 'workers/scripts/steady/secrets/..', 404, 7003],
       ['DELETE', 'workers/scripts/steady/secrets/%2e%2e?url_encoded=true', 404, 7003],
       ['DELETE', 'workers/scripts/missing', 404, 10007],
+      ['GET', 'queues/x', 404, 10104],
+      ['GET', 'queues/%ff', 404, 10104],
+      ['GET', `queues/${'0'.repeat(32)}/consumers`, 404, 10104],
+      ['DELETE', `queues/${'0'.repeat(32)}`, 404, 10104],
+      ['GET', 'event_subscriptions/subscriptions/x', 404, 11011],
     ]
   for (const [method, path, status, code] of wrong) {
     test(`${method} ${path.slice(0, 60)}`, async () => {
@@ -273,6 +292,8 @@ suite('pages', () => {
     'workers/workers',
     'workers/workers/steady/versions',
     'storage/kv/namespaces',
+    'queues',
+    'event_subscriptions/subscriptions',
     'workers/durable_objects/namespaces',
     '/zones',
   ]
@@ -329,6 +350,11 @@ async function page(path: string, query: string): Promise<readonly unknown[]> {
 
 async function makeNamespace(title: string): Promise<string> {
   return idOf(await server.call('POST', pathOf('storage/kv/namespaces'), { json: { title } }))
+}
+
+async function makeQueue(name: string): Promise<string> {
+  const { envelope } = await server.call('POST', pathOf('queues'), { json: { queue_name: name } })
+  return z.object({ queue_id: z.string() }).parse(envelope?.result).queue_id
 }
 
 async function issue(grant: object): Promise<string> {

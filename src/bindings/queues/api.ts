@@ -109,8 +109,8 @@ async function readBody<Schema extends z.ZodType>(
   request: Request,
   schema: Schema,
 ): Promise<z.output<Schema>> {
-  const { bytes } = await gather(chunksOf(request), sendBodyBytes, drainBytes)
-  if (!bytes) throw errors.bodyInvalid(`The body has more than ${sendBodyBytes} bytes.`)
+  const { bytes } = await gather(request.body ?? [], sendBodyBytes, drainBytes)
+  if (!bytes) throw errors.bodyTooLarge(sendBodyBytes)
   let value: unknown
   try {
     value = bytes.byteLength === 0 ? {} : parseJson(new TextDecoder().decode(bytes))
@@ -125,8 +125,4 @@ async function readBody<Schema extends z.ZodType>(
 /** What is wrong with a value, in one line. */
 export function reasonOf({ issues: [issue] }: z.ZodError): string {
   return `${issue?.path.join('.') || 'body'}: ${issue?.message ?? 'invalid'}`
-}
-
-async function* chunksOf(request: Request): AsyncGenerator<Uint8Array> {
-  if (request.body) yield* request.body
 }

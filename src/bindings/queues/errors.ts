@@ -59,6 +59,11 @@ export const internalError = defineError(15_000, 500, () => 'Unknown Internal Er
 // The REST API.
 
 export const bodyInvalid = defineError(10_026, 400, (why: string) => why)
+export const bodyTooLarge = defineError(
+  10_026,
+  413,
+  (bytes: number) => `The body has more than ${bytes} bytes.`,
+)
 export const queueNotFound = defineError(
   10_104,
   404,

@@ -18,6 +18,10 @@ import type { Subscription, SubscriptionStore } from './subscription-store.ts'
  * is subscribed to is kept whether or not the product is here already.
  */
 const sources: ReadonlySet<string> = new Set([
+  'artifacts',
+  'artifacts.repo',
+  'browserRun',
+  'email.sending',
   'images',
   'kv',
   'r2',
