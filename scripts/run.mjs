@@ -32,7 +32,9 @@ const tasks = {
     return (
       (await test(['test/soak.test.ts'], { timeoutMs: 3_600_000 })) ||
       (await soak('test/crash.test.ts', '200')) ||
-      (await soak('test/objects-crash.test.ts', '1000'))
+      (await soak('test/objects-crash.test.ts', '1000')) ||
+      // 250 messages a kill.
+      (await soak('test/queues-crash.test.ts', '400'))
     )
   },
 }

@@ -8,12 +8,12 @@ import { startTestServer, type TestServer } from '#test/server.ts'
 let server: TestServer
 let client: Cloudflare
 let account_id: string
-let in_: { readonly account_id: string }
+let own: { readonly account_id: string }
 
 before(async () => {
   server = await startTestServer()
   account_id = server.environment['CLOUDFLARE_ACCOUNT_ID'] ?? ''
-  in_ = { account_id }
+  own = { account_id }
   client = new Cloudflare({
     baseURL: server.environment['CLOUDFLARE_BASE_URL'] ?? '',
     apiToken: server.environment['CLOUDFLARE_API_TOKEN'] ?? '',
@@ -23,19 +23,19 @@ before(async () => {
 after(() => server[Symbol.asyncDispose]())
 
 async function created(queue_name: string): Promise<string> {
-  const { queue_id: id } = await client.queues.create({ ...in_, queue_name })
+  const { queue_id: id } = await client.queues.create({ ...own, queue_name })
   return id ?? assert.fail('it has no id')
 }
 
 /** A queue that is pulled from. */
 async function pulled(name: string, settings = {}): Promise<string> {
   const id = await created(name)
-  await client.queues.consumers.create(id, { ...in_, type: 'http_pull', settings })
+  await client.queues.consumers.create(id, { ...own, type: 'http_pull', settings })
   return id
 }
 
 async function pull(queue: string, batch_size = 10) {
-  const { messages = [] } = await client.queues.messages.pull(queue, { ...in_, batch_size })
+  const { messages = [] } = await client.queues.messages.pull(queue, { ...own, batch_size })
   return messages.map(({ lease_id: id = '', ...message }) => ({ ...message, lease_id: id }))
 }
 
@@ -51,53 +51,58 @@ suite('queues', () => {
   test('are created, listed, changed, replaced and deleted', async () => {
     const id = await created('managed')
     const names = []
-    for await (const { queue_name: name } of client.queues.list(in_)) names.push(name)
+    for await (const { queue_name: name } of client.queues.list(own)) names.push(name)
     assert.deepEqual(names, ['managed'])
-    await client.queues.edit(id, { ...in_, settings: { delivery_delay: 3, delivery_paused: true } })
-    const { settings } = await client.queues.get(id, in_)
+    await client.queues.edit(id, { ...own, settings: { delivery_delay: 3, delivery_paused: true } })
+    const { settings } = await client.queues.get(id, own)
     assert.deepEqual(settings, {
       delivery_delay: 3,
       delivery_paused: true,
       message_retention_period: 345_600,
     })
-    const renamed = await client.queues.update(id, { ...in_, queue_name: 'renamed' })
+    const renamed = await client.queues.update(id, { ...own, queue_name: 'renamed' })
     assert.deepEqual([renamed.queue_name, renamed.settings?.delivery_delay], ['renamed', 0])
-    await client.queues.delete(id, in_)
-    await assert.rejects(client.queues.get(id, in_), refused(404, 10_104))
+    await client.queues.delete(id, own)
+    await assert.rejects(client.queues.get(id, own), refused(404, 10_104))
   })
 
   test('have consumers', async () => {
     const id = await pulled('consumers', { batch_size: 7 })
-    const all = await Array.fromAsync(client.queues.consumers.list(id, in_))
+    const all = await Array.fromAsync(client.queues.consumers.list(id, own))
     assert.equal(all.length, 1)
-    const own = all[0]?.consumer_id ?? ''
+    const consumer = all[0]?.consumer_id ?? ''
     assert.partialDeepStrictEqual(
-      await client.queues.consumers.get(own, { ...in_, queue_id: id }),
+      await client.queues.consumers.get(consumer, { ...own, queue_id: id }),
       {
         type: 'http_pull',
         settings: { batch_size: 7 },
       },
     )
     const settings = { batch_size: 8 }
-    await client.queues.consumers.update(own, { ...in_, queue_id: id, type: 'http_pull', settings })
-    await client.queues.consumers.delete(own, { ...in_, queue_id: id })
-    await assert.rejects(client.queues.messages.pull(id, in_), refused(405, 11_010))
+    await client.queues.consumers.update(consumer, {
+      ...own,
+      queue_id: id,
+      type: 'http_pull',
+      settings,
+    })
+    await client.queues.consumers.delete(consumer, { ...own, queue_id: id })
+    await assert.rejects(client.queues.messages.pull(id, own), refused(405, 11_010))
   })
 })
 
 suite('messages', () => {
   test('are sent one by one and in batches, pulled, and acknowledged', async () => {
     const id = await pulled('messages')
-    await client.queues.messages.push(id, { ...in_, body: 'töxt', content_type: 'text' })
+    await client.queues.messages.push(id, { ...own, body: 'töxt', content_type: 'text' })
     const { metadata } = await client.queues.messages.bulkPush(id, {
-      ...in_,
+      ...own,
       messages: [
         { body: { a: [1] }, content_type: 'json' },
         { body: 'later', content_type: 'text', delay_seconds: 60 },
       ],
     })
     assert.deepEqual([metadata?.metrics?.backlog_count, metadata?.metrics?.backlog_bytes], [3, 19])
-    const metrics = await client.queues.getMetrics(id, in_)
+    const metrics = await client.queues.getMetrics(id, own)
     assert.equal(metrics.backlog_count, 3)
     assert.ok(Math.abs(metrics.oldest_message_timestamp_ms - Date.now()) < 60_000)
     const got = await pull(id)
@@ -112,7 +117,7 @@ suite('messages', () => {
     const [text, json] = got.map(({ lease_id }) => ({ lease_id }))
     const retries = json && [{ ...json, delay_seconds: 0 }]
     const settled = await client.queues.messages.ack(id, {
-      ...in_,
+      ...own,
       ...(text && { acks: [text, { lease_id: 'none' }] }),
       ...(retries && { retries }),
     })
@@ -124,7 +129,7 @@ suite('messages', () => {
     const [again] = await pull(id)
     assert.deepEqual([again?.id, again?.attempts], [got[1]?.id, 2])
     // What was given back is not theirs any more.
-    const late = await client.queues.messages.ack(id, { ...in_, ...(json && { acks: [json] }) })
+    const late = await client.queues.messages.ack(id, { ...own, ...(json && { acks: [json] }) })
     assert.equal(late.ackCount, 0)
     assert.deepEqual(Object.values(late.warnings ?? {}), ['the lease has ended'])
   })
@@ -132,20 +137,20 @@ suite('messages', () => {
   test('are looked at without taking them, and removed one by one or all', async () => {
     const id = await created('looked-at')
     const messages = ['1', '2', '3'].map((body) => ({ body, content_type: 'text' }) as const)
-    await client.queues.messages.bulkPush(id, { ...in_, messages })
-    const peek = async () => (await client.queues.messages.peek(id, in_)).messages ?? []
+    await client.queues.messages.bulkPush(id, { ...own, messages })
+    const peek = async () => (await client.queues.messages.peek(id, own)).messages ?? []
     const [first, ...others] = await peek()
     assert.deepEqual([first?.body, first?.attempts, others.length], ['1', 0, 2])
     const refs = [{ ref: first?.ref ?? '' }, { ref: '7-none' }]
-    const purged = await client.queues.messages.purge(id, { ...in_, refs })
+    const purged = await client.queues.messages.purge(id, { ...own, refs })
     assert.deepEqual(purged.errors, [{ message: 'no message has the ref 7-none' }])
     assert.deepEqual(
       (await peek()).map(({ body }) => body),
       ['2', '3'],
     )
-    await client.queues.purge.start(id, { ...in_, delete_messages_permanently: true })
+    await client.queues.purge.start(id, { ...own, delete_messages_permanently: true })
     assert.deepEqual(await peek(), [])
-    assert.ok((await client.queues.purge.status(id, in_)).started_at)
+    assert.ok((await client.queues.purge.status(id, own)).started_at)
   })
 
   test('that are given back too often are dead letters', async () => {
@@ -153,19 +158,19 @@ suite('messages', () => {
     const settings = { max_retries: 1 }
     const dead_letter_queue = 'given-up'
     const type = 'http_pull'
-    await client.queues.consumers.create(id, { ...in_, type, settings, dead_letter_queue })
-    await client.queues.messages.push(id, { ...in_, body: 'd', content_type: 'text' })
+    await client.queues.consumers.create(id, { ...own, type, settings, dead_letter_queue })
+    await client.queues.messages.push(id, { ...own, body: 'd', content_type: 'text' })
     for (const attempt of [1, 2]) {
       const [message] = await pull(id)
       assert.equal(message?.attempts, attempt)
       const retries = [{ lease_id: message.lease_id }]
-      await client.queues.messages.ack(id, { ...in_, retries })
+      await client.queues.messages.ack(id, { ...own, retries })
     }
     assert.deepEqual(await pull(id), [])
-    const dead = (await Array.fromAsync(client.queues.list(in_))).find(
+    const dead = (await Array.fromAsync(client.queues.list(own))).find(
       ({ queue_name: name }) => name === dead_letter_queue,
     )
-    const { messages = [] } = await client.queues.messages.peek(dead?.queue_id ?? '', in_)
+    const { messages = [] } = await client.queues.messages.peek(dead?.queue_id ?? '', own)
     assert.deepEqual(
       messages.map(({ body, attempts }) => [body, attempts]),
       [['d', 0]],
@@ -174,10 +179,10 @@ suite('messages', () => {
 
   test('of a paused queue are not given', async () => {
     const id = await pulled('paused')
-    await client.queues.edit(id, { ...in_, settings: { delivery_paused: true } })
-    await client.queues.messages.push(id, { ...in_, body: 1 })
-    await assert.rejects(client.queues.messages.pull(id, in_), refused(409, 10_252))
-    await client.queues.edit(id, { ...in_, settings: { delivery_paused: false } })
+    await client.queues.edit(id, { ...own, settings: { delivery_paused: true } })
+    await client.queues.messages.push(id, { ...own, body: 1 })
+    await assert.rejects(client.queues.messages.pull(id, own), refused(409, 10_252))
+    await client.queues.edit(id, { ...own, settings: { delivery_paused: false } })
     assert.equal((await pull(id)).length, 1)
   })
 })
@@ -188,19 +193,19 @@ test('subscriptions are created, listed, changed and deleted', async () => {
   const destination = { queue_id, type: 'queues.queue' } as const
   const events = ['bucket.created']
   const made = await subscriptions.create({
-    ...in_,
+    ...own,
     name: 's',
     enabled: true,
     source: { type: 'r2' },
     destination,
     events,
   })
-  const changed = await subscriptions.update(made.id, { ...in_, name: 't', enabled: false })
+  const changed = await subscriptions.update(made.id, { ...own, name: 't', enabled: false })
   assert.deepEqual([changed.name, changed.enabled, changed.events], ['t', false, events])
   assert.deepEqual(
-    (await Array.fromAsync(subscriptions.list(in_))).map(({ id }) => id),
+    (await Array.fromAsync(subscriptions.list(own))).map(({ id }) => id),
     [made.id],
   )
-  await subscriptions.delete(made.id, in_)
-  await assert.rejects(subscriptions.get(made.id, in_), refused(404, 11_011))
+  await subscriptions.delete(made.id, own)
+  await assert.rejects(subscriptions.get(made.id, own), refused(404, 11_011))
 })
