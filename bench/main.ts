@@ -34,6 +34,8 @@ const works: readonly Work[] = [
     title: 'Durable Objects, WebSocket echo (a message is a request)',
     measure: measureSockets,
   },
+  { name: 'queue-send', path: '/queue-send', title: 'Queue, a message sent and delivered' },
+  { name: 'queue-batch', path: '/queue-batch', title: 'Queue, 100 messages sent and delivered' },
 ]
 
 const { values } = parseArgs({

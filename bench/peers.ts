@@ -44,11 +44,9 @@ export async function startBindery(from = worker): Promise<Peer> {
   )
   await answers(`http://127.0.0.1:${api}/health`)
   const wrangler = join(root, 'node_modules', 'wrangler', 'bin', 'wrangler.js')
-  await run(
-    'bash',
-    ['-c', `set -a; . "${data}/admin.env"; CI=1 exec "${process.execPath}" "${wrangler}" deploy`],
-    folder,
-  )
+  const invoke = `"${process.execPath}" "${wrangler}"`
+  const make = (await hasQueue(folder)) ? `${invoke} queues create ${queue} &&` : ''
+  await run('bash', ['-c', `set -a; . "${data}/admin.env"; CI=1; ${make} ${invoke} deploy`], folder)
   return peer('bindery', child, {
     folder,
     url: `http://127.0.0.1:${listen}`,
@@ -56,7 +54,18 @@ export async function startBindery(from = worker): Promise<Peer> {
   })
 }
 
-/** The runtime by itself, with its own bundled KV, and its objects on disk. */
+/** Of the bench Worker. */
+const queue = 'bench-jobs'
+
+async function hasQueue(folder: string): Promise<boolean> {
+  const names = ['wrangler.json', 'wrangler.jsonc']
+  const texts = await Promise.all(
+    names.map((name) => readFile(join(folder, name), 'utf8').catch(() => '')),
+  )
+  return texts.join('').includes(queue)
+}
+
+/** The runtime by itself, with its own bundled KV and queues, and its objects on disk. */
 export async function startWorkerd(): Promise<Peer> {
   const folder = await copyOf(worker)
   const port = await freePort()
@@ -89,6 +98,8 @@ export async function startMiniflare(): Promise<Peer> {
     modulesRoot: folder,
     compatibilityDate: '2026-11-01',
     kvNamespaces: { KV: '0'.repeat(32) },
+    queueProducers: { JOBS: { queueName: queue } },
+    queueConsumers: { [queue]: { maxBatchSize: 100, maxBatchTimeout: 1 } },
     durableObjects: { COUNTERS: { className: 'Counter', useSQLite: true } },
     resourcePersistencePath: folder,
   }

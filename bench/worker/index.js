@@ -4,6 +4,7 @@ import { DurableObject } from 'cloudflare:workers'
 // of a thousand, and every object another of a thousand, so that no peer is measured on one hot row.
 const value = 'v'.repeat(300)
 const objects = 1000
+const batch = Array.from({ length: 100 }, () => ({ body: value, contentType: 'text' }))
 let n = 0
 
 export class Counter extends DurableObject {
@@ -63,6 +64,12 @@ export default {
         return new Response(await env.COUNTERS.getByName(`object-${n++ % objects}`).count())
       case '/do-ws':
         return env.COUNTERS.getByName(`sockets-${n++ % 8}`).fetch(request)
+      case '/queue-send':
+        await env.JOBS.send(value, { contentType: 'text' })
+        return new Response('sent')
+      case '/queue-batch':
+        await env.JOBS.sendBatch(batch)
+        return new Response('sent')
       case '/prepare-kv':
         await env.KV.put('key', value)
         return new Response('prepared')
@@ -79,4 +86,6 @@ export default {
         return new Response('hello')
     }
   },
+  /** Takes what it is given: to return is to acknowledge all of it. */
+  queue() {},
 }

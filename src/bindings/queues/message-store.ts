@@ -12,15 +12,9 @@ import {
 import type { Waiting } from './due.ts'
 import { queueMissing } from './errors.ts'
 import { longestDelay } from './limits.ts'
+import { insertMessages, type NewMessage } from './message-insert.ts'
 import { messageFormat, type QueueId } from './schema.ts'
 import { unburied, type Verdict } from './settle.ts'
-
-export type NewMessage = {
-  readonly format: MessageFormat
-  readonly body: Uint8Array
-  /** When it can be delivered first, in ms since 1970. */
-  readonly visibleAt: number
-}
 
 export type Message = {
   readonly seq: number
@@ -105,18 +99,10 @@ export class MessageStore {
     { now, source }: { readonly now: number; readonly source: string },
   ): Promise<void> {
     const enteredAt = this.#entry(now)
-    const statements = messages.flatMap(({ format, body, visibleAt }) => {
-      const seq = ++this.#lastSeq
-      const size = body.byteLength
-      return [
-        sql`INSERT INTO message (seq, id, sent_at, format, source, body)
-            SELECT ${seq}, ${this.#newId()}, ${now}, ${format}, ${source}, ${body}
-            WHERE EXISTS (SELECT 1 FROM line WHERE queue = ${queue} AND is_removed = 0)`,
-        sql`INSERT INTO delivery (line, seq, entered_at, visible_at, attempts, size)
-            SELECT id, ${seq}, ${enteredAt}, ${visibleAt}, 0, ${size} FROM line
-            WHERE queue = ${queue} AND is_removed = 0`,
-      ]
-    })
+    const from = this.#lastSeq + 1
+    this.#lastSeq += messages.length
+    const ids = messages.map(() => this.#newId())
+    const statements = insertMessages(messages, { queue, from, ids, source, now, enteredAt })
     const [first] = await this.#ports.sql.write(statements)
     if (first?.changes === 0) throw queueMissing()
   }

@@ -133,11 +133,10 @@ function numberOf(text: string | undefined): number | undefined {
 }
 
 function bytesOf(base64: string): Uint8Array {
-  try {
-    return Uint8Array.from(atob(base64), (char) => char.charCodeAt(0))
-  } catch {
-    throw errors.batchInvalid('a body is not valid Base64')
-  }
+  const isBase64 = base64.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(base64)
+  if (!isBase64) throw errors.batchInvalid('a body is not valid Base64')
+  // Many times as fast as `atob`, and lenient: what it would pass over has been refused.
+  return Buffer.from(base64, 'base64')
 }
 
 function sent(metrics: QueueMetrics): BackendReply {
