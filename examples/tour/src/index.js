@@ -59,6 +59,20 @@ const stops = [
     run: ({ env, url }) => env.GUESTBOOK.getByName('tour').sign(url.pathname),
   },
   {
+    title: 'Queues',
+    code: 'await env.POSTCARDS.send({ from, at }); async queue(batch, env) { … }',
+    run: async ({ env, url }) => {
+      const card = { from: url.pathname, at: new Date().toISOString() }
+      const { metadata } = await env.POSTCARDS.send(card)
+      return {
+        sent: card,
+        underWay: metadata.metrics.backlogCount,
+        // What the handler below was given: reload a second later.
+        delivered: await env.GUESTBOOK.getByName('postcards').newest(),
+      }
+    },
+  },
+  {
     title: 'Version metadata',
     code: 'env.VERSION',
     run: ({ env }) => env.VERSION,
@@ -82,16 +96,27 @@ export class Guestbook extends DurableObject {
     )
   }
 
+  newest() {
+    return this.ctx.storage.sql.exec('SELECT id, name, at FROM guest ORDER BY id DESC').toArray()
+  }
+
   sign(name) {
     const { sql } = this.ctx.storage
     sql.exec('INSERT INTO guest (name, at) VALUES (?, ?)', name, new Date().toISOString())
     sql.exec('DELETE FROM guest WHERE id <= (SELECT max(id) FROM guest) - 3')
-    const newest = sql.exec('SELECT id, name, at FROM guest ORDER BY id DESC').toArray()
+    const newest = this.newest()
     return { guests: newest[0].id, newest }
   }
 }
 
 export default {
+  async queue(batch, env) {
+    const postcards = env.GUESTBOOK.getByName('postcards')
+    for (const { body, attempts } of batch.messages) {
+      await postcards.sign(`from ${body.from}, sent at ${body.at}, attempt ${attempts}`)
+    }
+  },
+
   async fetch(request, env) {
     const url = new URL(request.url)
     if (url.pathname === '/favicon.ico') return new Response(null, { status: 204 })

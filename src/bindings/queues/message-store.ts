@@ -11,8 +11,8 @@ import {
 } from '#contract/ports/sql.ts'
 import type { Waiting } from './due.ts'
 import { queueMissing } from './errors.ts'
+import { insertMessages, type NewMessage } from './insert-store.ts'
 import { longestDelay } from './limits.ts'
-import { insertMessages, type NewMessage } from './message-insert.ts'
 import { messageFormat, type QueueId } from './schema.ts'
 import { unburied, type Verdict } from './settle.ts'
 

@@ -31,6 +31,7 @@ export class Sender {
   readonly #rates = new Map<QueueId, Rate>()
   /** Bytes that wait in queues, as they were last seen. */
   readonly #backlogs = new Map<QueueId, number>()
+  readonly #ofTurn = new Map<QueueId, Promise<QueueMetrics>>()
 
   constructor(options: SenderOptions) {
     this.#options = options
@@ -47,12 +48,22 @@ export class Sender {
     })
     await messages.send(queue.id, added, { now, source })
     onSent(queue.id)
-    return this.metrics(queue)
+    return this.#metricsOfTurn(queue)
   }
 
   async metrics(queue: Queue): Promise<QueueMetrics> {
     const metrics = await this.#options.messages.metrics(queue.lines)
     this.#backlogs.set(queue.id, metrics.backlogBytes)
+    return metrics
+  }
+
+  /** The same for all whose messages came to the disk together: looked up once for a turn. */
+  #metricsOfTurn(queue: Queue): Promise<QueueMetrics> {
+    const known = this.#ofTurn.get(queue.id)
+    if (known) return known
+    const metrics = this.metrics(queue)
+    this.#ofTurn.set(queue.id, metrics)
+    setImmediate(() => this.#ofTurn.delete(queue.id))
     return metrics
   }
 

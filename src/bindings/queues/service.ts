@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import type { BackendHandler, BackendReply, BackendRequest, Grant } from '#contract/backend.ts'
 import { headerOfUtf8, reasonPhrase } from '#contract/backend.ts'
 import { ApiError } from '#contract/errors.ts'
