@@ -33,6 +33,7 @@ function handlers() {
       new Promise((end) => calls.push({ cron, scheduledTime, end, stop })),
     queue: () => assert.fail('nobody sends a batch'),
     handles: () => true,
+    onDeployed: () => assert.fail('nobody waits for a deploy'),
   }
   return { calls, events }
 }
