@@ -44,9 +44,11 @@ export async function startBindery(from = worker): Promise<Peer> {
   )
   await answers(`http://127.0.0.1:${api}/health`)
   const wrangler = join(root, 'node_modules', 'wrangler', 'bin', 'wrangler.js')
-  const invoke = `"${process.execPath}" "${wrangler}"`
-  const make = (await hasQueue(folder)) ? `${invoke} queues create ${queue} &&` : ''
-  await run('bash', ['-c', `set -a; . "${data}/admin.env"; CI=1; ${make} ${invoke} deploy`], folder)
+  await run(
+    'bash',
+    ['-c', `set -a; . "${data}/admin.env"; CI=1 exec "${process.execPath}" "${wrangler}" deploy`],
+    folder,
+  )
   return peer('bindery', child, {
     folder,
     url: `http://127.0.0.1:${listen}`,
@@ -56,14 +58,6 @@ export async function startBindery(from = worker): Promise<Peer> {
 
 /** Of the bench Worker. */
 const queue = 'bench-jobs'
-
-async function hasQueue(folder: string): Promise<boolean> {
-  const names = ['wrangler.json', 'wrangler.jsonc']
-  const texts = await Promise.all(
-    names.map((name) => readFile(join(folder, name), 'utf8').catch(() => '')),
-  )
-  return texts.join('').includes(queue)
-}
 
 /** The runtime by itself, with its own bundled KV and queues, and its objects on disk. */
 export async function startWorkerd(): Promise<Peer> {

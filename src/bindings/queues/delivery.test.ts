@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import type { EventPort, QueueBatch, QueueOutcome } from '#contract/events.ts'
 import type { AccountId } from '#contract/ids.ts'
-import { sql } from '#contract/ports/sql.ts'
+import { type Sql, sql } from '#contract/ports/sql.ts'
 import { apiOf, json } from '#test/api.ts'
 import { account, caller, otherAccount } from '#test/backend.ts'
 import { openPorts } from '#test/ports.ts'
@@ -122,6 +122,40 @@ suite('a consumer whose process dies', () => {
     assert.deepEqual(others, [])
     assert.ok(first > 240 && first < 900 && second > 490, gaps.join(', '))
   })
+})
+
+test('what is leased while everything stops is delivered before that', async () => {
+  const path = join(folder.path, 'stopping')
+  await using own = await openPorts({ path, migrations })
+  let stopping: Promise<void> | undefined
+  const stopAtLease: Sql = {
+    read: (statement) => own.sql.read(statement),
+    async write(statements) {
+      const results = await own.sql.write(statements)
+      const isLease = statements[0]?.strings.join('?').includes('attempts = attempts + 1') === true
+      if (isLease) stopping = Promise.resolve(running?.[Symbol.asyncDispose]())
+      return results
+    },
+    [Symbol.asyncDispose]: () => own.sql[Symbol.asyncDispose](),
+  }
+  await using stopped = await openQueues({ ...own, sql: stopAtLease })
+  const running = stopped.start?.({ events, bindings: () => [], queues: stopped.queues })
+  let isOver = false
+  deploy('stopping', async () => {
+    await new Promise((resolve) => void setTimeout(resolve, 100))
+    isOver = true
+    return ended()
+  })
+  const api = apiOf(stopped)
+  const { result } = await api.ask('POST', '', json({ queue_name: 'stopping' }))
+  const consumer = { type: 'worker', script_name: 'stopping', settings: { max_wait_time_ms: 0 } }
+  await api.ask('POST', `/${result.queue_id}/consumers`, json(consumer))
+  await api.ask('POST', `/${result.queue_id}/messages`, json({ body: 1 }))
+  await eventually(() => stopping !== undefined)
+  await stopping
+  assert.ok(isOver)
+  const metrics = await api.ask('GET', `/${result.queue_id}/metrics`)
+  assert.equal(metrics.result.backlog_count, 0)
 })
 
 suite('what is written down', () => {

@@ -47,6 +47,7 @@ export class Delivery {
   #concurrency: number
   #timer: Disposable | undefined
   #isLooking = false
+  #looked: Promise<void> = Promise.resolve()
   #isAsked = false
   #isStopped = false
   /** Its Worker takes nothing: not before then. */
@@ -63,7 +64,9 @@ export class Delivery {
     this.#isAsked = true
     if (this.#isLooking || this.#isStopped) return
     this.#isLooking = true
-    setImmediate(() => void this.#lookAround())
+    this.#looked = new Promise((resolve) => {
+      setImmediate(() => void this.#lookAround().then(resolve))
+    })
   }
 
   /** Other versions are deployed: a Worker that took nothing is asked again at once. */
@@ -78,6 +81,8 @@ export class Delivery {
   async stop(): Promise<void> {
     this.#isStopped = true
     this.#timer?.[Symbol.dispose]()
+    // What is being leased meanwhile is given as well: the attempt has been counted.
+    await this.#looked
     await Promise.all(this.#running)
   }
 
