@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -9,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { workerdPath } from '#runtime/binary.ts'
 import { measure, type Measured } from './load.ts'
-import { answers, copyOf, freePort, type Peer, peer, startBindery } from './peers.ts'
+import { answers, copyOf, freePort, launch, type Peer, peer, startBindery } from './peers.ts'
 import { report } from './report.ts'
 
 // The files of one folder, served by Bindery, by nginx, by Miniflare, and by workerd's own service for
@@ -104,9 +103,7 @@ http {
   await writeFile(join(folder, 'public', 'index.html'), 'up')
   // Its workers are somebody else's where it is started by root, and are to read the folder.
   const user = process.getuid?.() === 0 ? ['-g', 'user root;'] : []
-  const child = spawn('nginx', ['-c', join(folder, 'nginx.conf'), ...user], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
+  const child = launch('nginx', ['-c', join(folder, 'nginx.conf'), ...user])
   await answers(`http://127.0.0.1:${port}/`)
   return peer('nginx', child, { folder, url: `http://127.0.0.1:${port}` })
 }
@@ -118,9 +115,8 @@ async function startMiniflare(): Promise<Peer> {
     new URL('../node_modules/wrangler/bin/wrangler.js', import.meta.url),
   )
   const args = [wrangler, 'dev', '--ip', '127.0.0.1', '--port', String(port), '--log-level', 'none']
-  const child = spawn(process.execPath, [...args, '--show-interactive-dev-session=false'], {
+  const child = launch(process.execPath, [...args, '--show-interactive-dev-session=false'], {
     cwd: folder,
-    stdio: ['ignore', 'ignore', 'inherit'],
     env: { ...process.env, CI: '1', WRANGLER_SEND_METRICS: 'false' },
   })
   await answers(`http://127.0.0.1:${port}/page-7.txt`)
@@ -136,9 +132,7 @@ const config :Workerd.Config = (
   services = [(name = "site", assets = (path = "${folder}/public", config = "{}", compatibilityDate = "2026-11-01"))],
   sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = (name = "site", entrypoint = "AssetWorker"))]);`
   await writeFile(join(folder, 'config.capnp'), config)
-  const child = spawn(workerdPath, ['serve', join(folder, 'config.capnp'), '--experimental'], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
+  const child = launch(workerdPath, ['serve', join(folder, 'config.capnp'), '--experimental'])
   await answers(`http://127.0.0.1:${port}/page-7.txt`)
   return peer('workerd', child, { folder, url: `http://127.0.0.1:${port}` })
 }

@@ -25,23 +25,19 @@ export async function startBindery(from = worker): Promise<Peer> {
   const folder = await copyOf(from)
   const [listen, api] = [await freePort(), await freePort()]
   const data = join(folder, 'data')
-  const child = spawn(
-    process.execPath,
-    [
-      '--disable-warning=ExperimentalWarning',
-      join(root, 'src/cli/main.ts'),
-      'serve',
-      '--data',
-      data,
-      '--listen',
-      `127.0.0.1:${listen}`,
-      '--api',
-      `127.0.0.1:${api}`,
-      '--log-level',
-      'warn',
-    ],
-    { stdio: ['ignore', 'ignore', 'inherit'] },
-  )
+  const child = launch(process.execPath, [
+    '--disable-warning=ExperimentalWarning',
+    join(root, 'src/cli/main.ts'),
+    'serve',
+    '--data',
+    data,
+    '--listen',
+    `127.0.0.1:${listen}`,
+    '--api',
+    `127.0.0.1:${api}`,
+    '--log-level',
+    'warn',
+  ])
   await answers(`http://127.0.0.1:${api}/health`)
   const wrangler = join(root, 'node_modules', 'wrangler', 'bin', 'wrangler.js')
   await run(
@@ -75,7 +71,7 @@ export async function startWorkerd(): Promise<Peer> {
     '--socket-addr',
     `http=127.0.0.1:${port}`,
   ]
-  const child = spawn(workerdPath, args, { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] })
+  const child = launch(workerdPath, args, { cwd: folder })
   await answers(`http://127.0.0.1:${port}/`)
   return peer('workerd', child, { folder, url: `http://127.0.0.1:${port}` })
 }
@@ -99,12 +95,28 @@ export async function startMiniflare(): Promise<Peer> {
   }
   const script = `import { convertV4MiniflareOptions, Miniflare } from 'miniflare'
 await new Miniflare(convertV4MiniflareOptions(${JSON.stringify(options)})).ready`
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
-    cwd: root,
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
+  const child = launch(process.execPath, ['--input-type=module', '-e', script], { cwd: root })
   await answers(`http://127.0.0.1:${port}/`)
   return peer('miniflare', child, { folder, url: `http://127.0.0.1:${port}` })
+}
+
+// A terminal's Ctrl-C does not reach peers: they go when this process does.
+process.once('SIGINT', () => process.exit(130))
+
+/**
+ * Starts a peer's process in a session of its own, as services are. Linux shares out processors by session
+ * (autogroup) and by control group: a peer in that of the load generator would be given its turn with it,
+ * and one that puts its cells elsewhere would not.
+ */
+export function launch(
+  command: string,
+  args: readonly string[],
+  options: { readonly cwd?: string; readonly env?: NodeJS.ProcessEnv } = {},
+): ChildProcess {
+  const stdio = ['ignore', 'ignore', 'inherit'] as const
+  const child = spawn(command, args, { ...options, detached: true, stdio: [...stdio] })
+  process.once('exit', () => child.kill())
+  return child
 }
 
 /** A copy of a project, for one peer alone. */
