@@ -10,9 +10,9 @@ import { answerOf, ask, authority, front, openHttp2, useFront } from './tls-fixt
 
 // Visitors that neither send nor take anything, and those that only look like it.
 
-const stallMs = 300
+const stallMs = 500
 /** Long enough for whoever is to be cut to have been cut. */
-const longMs = 4 * stallMs
+const longMs = 2.5 * stallMs
 
 useFront({ stallMs, idleMs: 3 * stallMs })
 
@@ -136,7 +136,7 @@ for (const [protocol, open] of protocols) {
     test('a slow upload is no stalled one', async () => {
       using visitor = visit(open, post('/length', 'Content-Length: 10\r\n'))
       for (let n = 0; n < 10; n++) {
-        await pause(stallMs / 3)
+        await pause(stallMs / 5)
         visitor.socket.write('x')
       }
       await eventually(() => visitor.heard().endsWith('10'))
@@ -147,7 +147,7 @@ for (const [protocol, open] of protocols) {
       await deafen(visitor)
       let heard = 0
       for (let n = 0; n < 12; n++) {
-        await pause(stallMs / 3)
+        await pause(stallMs / 5)
         heard = visitor.heard().length
         visitor.socket.resume()
         await eventually(() => visitor.heard().length > heard + 8_000_000)
@@ -252,7 +252,7 @@ suite('HTTP/2', () => {
     await using session = await openHttp2()
     const stream = begin(session, '/length', 'POST')
     for (let n = 0; n < 10; n++) {
-      await pause(stallMs / 3)
+      await pause(stallMs / 5)
       stream.write('x')
     }
     stream.end()
