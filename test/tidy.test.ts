@@ -45,10 +45,11 @@ const ownFiles: Readonly<Record<string, RegExp>> = {
     /^(answer|base-path|conditional|config|content|encoding|entry|headers|kept|manifest|manifests|paths|pattern|range|redirects|reply|rule-url|router|run-worker-first|server|sites|sweep|token|uploads|variants)\.ts$/,
   queues:
     /^(clock-view|consumer-api|deliveries|delivery|due|insert-store|message-api|message-store|pace|pull-api|queue-api|queues|sender|settle|subscription-api|subscription-store|upkeep)\.ts$/,
+  r2: /^(body|bucket-store|conditions|content-store|crc|digests|listing|native|notices-store|object-store|parts|range|records|rules|sealing|settings|upload-store)\.ts$/,
 }
 
 /** Folders whose binding is not there yet: what is in them is tested and not in the list. */
-const begun: readonly string[] = []
+const begun: readonly string[] = ['r2']
 
 const sources = globSync('src/**/*.{ts,tsx}', { cwd: root }).map((file) =>
   file.replaceAll('\\', '/'),

@@ -24,7 +24,7 @@ export type Wire =
 export type BackendWire = {
   readonly type: 'backend'
   /** The kind of native binding, by its name in workerd's schema; `fetcher`: the service itself. */
-  readonly client: 'kvNamespace' | 'queue' | 'fetcher'
+  readonly client: 'kvNamespace' | 'queue' | 'r2Bucket' | 'fetcher'
   /** What it points at, as the binding's `serve` is told. */
   readonly resource: Json
 }

@@ -12,7 +12,7 @@ export interface Blob {
   /**
    * Stores all of `source` and resolves when it is durable, with its size in bytes. Writing a key
    * that exists replaces it in one step. When `source` throws or exceeds `limit` bytes
-   * (`BlobTooLargeError`), nothing is stored.
+   * (`BlobTooLargeError`), or there is no room (`BlobFullError`), nothing is stored.
    */
   put(key: BlobKey, source: BlobSource, limit?: number): Promise<number>
 
@@ -41,5 +41,13 @@ export class BlobTooLargeError extends Error {
   constructor(limit: number) {
     super(`more than ${limit} bytes`)
     this.name = 'BlobTooLargeError'
+  }
+}
+
+/** There is no room for a blob: what was there is as it was, and reads go on. */
+export class BlobFullError extends Error {
+  constructor(cause: unknown) {
+    super('no space left for a blob', { cause })
+    this.name = 'BlobFullError'
   }
 }

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path'
 import { type BlobKey, blobKey } from '#contract/ids.ts'
 import {
   type Blob,
+  BlobFullError,
   type BlobReader,
   type BlobSource,
   BlobTooLargeError,
@@ -50,7 +51,7 @@ class FileBlobs implements Blob {
       return size
     } catch (error) {
       await rm(temporary, { force: true })
-      throw error
+      throw isFull(error) ? new BlobFullError(error) : error
     }
   }
 
@@ -169,4 +170,10 @@ async function syncFolder(path: string): Promise<void> {
 function ifMissing(error: unknown): undefined {
   if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
   throw error
+}
+
+/** The disk, what its user may have of it, or how large a file may be. */
+function isFull(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG'
 }

@@ -1,0 +1,144 @@
+import { argumentInvalid, listLimitInvalid } from './errors.ts'
+import { keyLimit, listLimit, pageBytes } from './limits.ts'
+import { textOf, utf8 } from './records.ts'
+
+/** What a request for a list may say. */
+export type ListQuery<Item = unknown> = {
+  readonly limit?: number | undefined
+  readonly prefix?: string | undefined
+  readonly delimiter?: string | undefined
+  readonly cursor?: string | undefined
+  readonly startAfter?: string | undefined
+  /** How many bytes an object takes in the answer: a page is cut where it gets too long. */
+  readonly weigh?: (object: Item) => number
+}
+
+export type Page<Item> = {
+  readonly objects: readonly Item[]
+  readonly prefixes: readonly string[]
+  /** Where the list goes on; absent at its end. */
+  readonly cursor?: string
+}
+
+/** A row by its key; what else it has is read only if it is wanted. */
+export type Positioned<Item> = { readonly key: Uint8Array; readonly read: () => Item }
+
+/** Rows from a key up to, not including, another; at most so many. */
+type ReadRange<Item> = (
+  from: Uint8Array,
+  end: Uint8Array,
+  limit: number,
+) => Promise<readonly Positioned<Item>[]>
+
+/** Sorts after every key. */
+const afterAll = new Uint8Array(keyLimit + 1).fill(0xff)
+/** Rows that are read at once where groups come between them. */
+const shortStep = 4
+
+/**
+ * A page of a list, in the order of the keys' bytes. Keys that have the delimiter after the prefix are
+ * groups; each counts as one, and the next row is sought behind it, however many it has.
+ */
+export async function listObjects<Item>(
+  query: ListQuery<Item>,
+  read: ReadRange<Item>,
+): Promise<Page<Item>> {
+  const { limit = listLimit, prefix: prefixText = '', delimiter: text = '', weigh } = query
+  if (!Number.isInteger(limit) || limit < 1 || limit > listLimit) throw listLimitInvalid()
+  const prefix = utf8(prefixText)
+  const delimiter = utf8(text)
+  const end = endOfPrefix(prefix)
+  const objects: Item[] = []
+  const prefixes: string[] = []
+  let from = startOf(query, prefix)
+  let weight = 0
+  let step = delimiter.byteLength === 0 ? limit + 1 : shortStep
+  for (;;) {
+    const rows = await read(from, end, step)
+    let sought: Uint8Array | undefined
+    for (const row of rows) {
+      if (objects.length + prefixes.length >= limit || weight >= pageBytes) {
+        return { objects, prefixes, cursor: cursorOf(from) }
+      }
+      const group = groupOf(row.key, prefix, delimiter)
+      if (group) {
+        prefixes.push(textOf(group))
+        weight += group.byteLength * 2 + 16
+        sought = from = endOfPrefix(group)
+        break
+      }
+      const object = row.read()
+      objects.push(object)
+      weight += weigh?.(object) ?? 0
+      from = successor(row.key)
+    }
+    if (!sought && rows.length < step) return { objects, prefixes }
+    const left = limit - objects.length - prefixes.length + 1
+    step = sought ? Math.min(shortStep, left) : Math.min(step * 4, left)
+  }
+}
+
+/** The first key that a page may have. */
+function startOf(
+  { cursor, startAfter }: Pick<ListQuery, 'cursor' | 'startAfter'>,
+  prefix: Uint8Array,
+): Uint8Array {
+  let from = prefix
+  if (startAfter !== undefined && startAfter !== '') from = later(from, successor(utf8(startAfter)))
+  if (cursor !== undefined && cursor !== '') from = later(from, positionOf(cursor))
+  return from
+}
+
+/** Prefix, and what follows up to and with the delimiter; `undefined` if that does not follow. */
+function groupOf(
+  key: Uint8Array,
+  prefix: Uint8Array,
+  delimiter: Uint8Array,
+): Uint8Array | undefined {
+  if (delimiter.byteLength === 0) return undefined
+  const last = key.byteLength - delimiter.byteLength
+  for (let at = prefix.byteLength; at <= last; at++) {
+    if (delimiter.every((byte, index) => key[at + index] === byte)) {
+      return key.subarray(0, at + delimiter.byteLength)
+    }
+  }
+  return undefined
+}
+
+/** A cursor is the least key that may follow, in base64url: opaque to users, and checked. */
+function cursorOf(position: Uint8Array): string {
+  const base64 = btoa(String.fromCharCode(...position))
+  return base64.replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
+}
+
+function positionOf(cursor: string): Uint8Array {
+  const isWellFormed = /^[\w-]{1,1400}$/.test(cursor) && cursor.length % 4 !== 1
+  if (!isWellFormed) throw argumentInvalid('The specified cursor is not valid.')
+  const latin1 = atob(cursor.replaceAll('-', '+').replaceAll('_', '/'))
+  return Uint8Array.from(latin1, (char) => char.charCodeAt(0))
+}
+
+/** The least key that is greater than `key`. */
+function successor(key: Uint8Array): Uint8Array {
+  const next = new Uint8Array(key.byteLength + 1)
+  next.set(key)
+  return next
+}
+
+/** The least key that sorts after all that begin with `prefix`. */
+function endOfPrefix(prefix: Uint8Array): Uint8Array {
+  // No byte of UTF-8 is 0xff: adding one to the last never carries.
+  if (prefix.byteLength === 0) return afterAll
+  const end = prefix.slice()
+  end[end.byteLength - 1] = (end.at(-1) ?? 0) + 1
+  return end
+}
+
+function later(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const length = Math.min(a.byteLength, b.byteLength)
+  for (let at = 0; at < length; at++) {
+    const difference = (a[at] ?? 0) - (b[at] ?? 0)
+    if (difference !== 0) return difference > 0 ? a : b
+  }
+  return a.byteLength >= b.byteLength ? a : b
+}
