@@ -111,12 +111,12 @@ export async function startServer(config: Config): Promise<RunningServer> {
   await objectFiles.sweep()
   const schedules = await openSchedules({ config, drivers, host, stack })
   const front = new Front()
+  const names = { domain: config.domain, urlOf: (name: string) => front.urlOf(name) }
   const control = createControl({
     ...drivers,
+    ...names,
     host,
     bindings: served,
-    domain: config.domain,
-    urlOf: (name) => front.urlOf(name),
     objectFiles,
     schedules,
     publishRoutes: (table) => [acme, ingress].forEach((to) => to.publishRoutes(table)),
@@ -127,7 +127,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
   await openFront({ ...drivers, config, ingress, acme, front }, stack)
   const apiUrl = `${urlAt(await listen((where) => api.listen(where), '--api', config.api))}/client/v4`
   await control.start()
-  const events = stack.use(startEvents(schedules, served, host))
+  const events = stack.use(startEvents(schedules, served, { host, ...names }))
   await writeAdmin(config, { apiUrl, account, token })
   api.ready()
   logReady(drivers.log, { api: apiUrl, visitors: front.urlOf(config.domain), ...front.ports }, host)
@@ -232,9 +232,9 @@ async function openSchedules(from: {
 function startEvents(
   schedules: Schedules,
   served: readonly ServedBinding[],
-  host: EventHost,
+  given: Parameters<typeof startBindings>[1],
 ): AsyncDisposable {
-  const started = [schedules.start(), startBindings(served, host)]
+  const started = [schedules.start(), startBindings(served, given)]
   return {
     async [Symbol.asyncDispose]() {
       await Promise.all(started.map((each) => each[Symbol.asyncDispose]()))

@@ -4,6 +4,7 @@ import { durableObjects } from './durable-objects/binding.ts'
 import { json, plainText } from './environment-variables/binding.ts'
 import { kvNamespace } from './kv/binding.ts'
 import { queue } from './queues/binding.ts'
+import { r2Bucket } from './r2/binding.ts'
 import { secretKey, secretText } from './secrets/binding.ts'
 import { service } from './service/binding.ts'
 import { versionMetadata } from './version-metadata/binding.ts'
@@ -16,6 +17,7 @@ export const bindings: readonly Binding[] = [
   json,
   kvNamespace,
   queue,
+  r2Bucket,
   secretText,
   secretKey,
   service,

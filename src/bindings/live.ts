@@ -36,13 +36,17 @@ export function serveBy(served: readonly ServedBinding[]): (grant: Grant) => Bac
  * Every Worker is back: bindings may give them events. Disposing of what it returns ends that, and
  * disposing of it once more does nothing.
  */
-export function startBindings(served: readonly ServedBinding[], host: EventHost): AsyncDisposable {
+export function startBindings(
+  served: readonly ServedBinding[],
+  { host, ...where }: Pick<House, 'domain' | 'urlOf'> & { readonly host: EventHost },
+): AsyncDisposable {
   const lives = new Set(served.flatMap(({ live }) => live ?? []))
   const queues = [...lives].find((live: LiveBinding) => live.queues)?.queues
   const house: House = {
     events: host.events,
     bindings: (account, type) => host.bindings(account, type),
     queues,
+    ...where,
   }
   const started = [...lives].flatMap((live) => live.start?.(house) ?? [])
   return {

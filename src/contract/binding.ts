@@ -67,6 +67,10 @@ export type ServedBinding = { readonly binding: Binding; readonly live?: LiveBin
 export type House = EventHost & {
   /** Absent where no binding has queues. */
   readonly queues: QueuePort | undefined
+  /** Below which Workers answer, and what else has a public address. */
+  readonly domain: string
+  /** Where visitors reach a host. */
+  readonly urlOf: (host: string) => string
 }
 
 /** REST resources of one product below `/client/v4/accounts/:account_id`. */

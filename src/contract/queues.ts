@@ -11,6 +11,6 @@ export interface QueuePort {
     to: { readonly account: AccountId; readonly queue: string },
     bodies: readonly Json[],
   ): Promise<void>
-  /** Whether the account has a queue of this id. */
-  has(to: { readonly account: AccountId; readonly queue: string }): boolean
+  /** What the account's queue of this id is called; `undefined` if there is none. */
+  nameOf(to: { readonly account: AccountId; readonly queue: string }): string | undefined
 }

@@ -42,7 +42,8 @@ export function createApp(options: AppOptions): (request: Request) => Promise<Re
     c.set('token', await options.tokens.authenticate(c.req.raw.headers))
     // To remove a secret named ".." clients send `DELETE …/<worker>/`: not for the Worker itself.
     const path = pathOf(c.req.raw)
-    if (c.req.method === 'DELETE' && path.endsWith('/')) throw routeNotFound(path)
+    const isWorker = path.includes('/workers/')
+    if (isWorker && c.req.method === 'DELETE' && path.endsWith('/')) throw routeNotFound(path)
     await next()
   })
   for (const { method, path, permission, run } of options.routes) {

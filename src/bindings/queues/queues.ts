@@ -78,7 +78,7 @@ function queuePort(store: QueueStore, sender: Sender): QueuePort {
     return queue?.account === account ? queue : undefined
   }
   return {
-    has: ({ account, queue }) => find(account, queue) !== undefined,
+    nameOf: ({ account, queue }) => find(account, queue)?.name,
     async send({ account, queue: text }, bodies) {
       const queue = find(account, text)
       if (!queue) throw queueNotFound(text)

@@ -172,9 +172,9 @@ test('a binding to a queue that is not there is refused at upload', async () => 
 
 test('other products send JSON by the id of a queue', async () => {
   const queue = await newQueue('events')
-  assert.equal(live.queues?.has({ account, queue }), true)
-  assert.equal(live.queues?.has({ account: otherAccount, queue }), false)
-  assert.equal(live.queues?.has({ account, queue: 'x' }), false)
+  assert.equal(live.queues?.nameOf({ account, queue }), 'events')
+  assert.equal(live.queues?.nameOf({ account: otherAccount, queue }), undefined)
+  assert.equal(live.queues?.nameOf({ account, queue: 'x' }), undefined)
   await live.queues?.send({ account, queue }, [{ action: 'PutObject' }, null])
   await assert.rejects(async () => live.queues?.send({ account: otherAccount, queue }, [1]), {
     code: 10_104,

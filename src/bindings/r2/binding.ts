@@ -1,9 +1,11 @@
-import { defineBinding, type LiveBinding } from '#contract/binding.ts'
+import { defineBinding, type House, type LiveBinding } from '#contract/binding.ts'
 import type { Ports } from '#contract/ports.ts'
+import { notificationsApi, r2Api } from './api.ts'
 import { boundBucketNotFound } from './errors.ts'
 import { openParts } from './parts.ts'
 import { r2Entry } from './schema.ts'
 import { serveR2 } from './service.ts'
+import { Upkeep } from './upkeep.ts'
 import { r2Wiring } from './wiring.ts'
 
 export const r2Bucket = defineBinding({
@@ -16,7 +18,15 @@ export const r2Bucket = defineBinding({
 
 /** Buckets with all that belongs to them. */
 export async function openR2(ports: Ports): Promise<LiveBinding> {
+  let house: House | undefined
   const parts = await openParts(ports)
+  const upkeep = new Upkeep(parts)
+  const options = {
+    ...parts,
+    queues: () => house?.queues,
+    publicHost: (publicId: string) =>
+      house ? new URL(house.urlOf(publicHostOf(publicId, house.domain))).host : '',
+  }
   return {
     async admit(entry, { account }) {
       const { bucket_name: name, jurisdiction = 'default' } = r2Entry.parse(entry)
@@ -24,6 +34,20 @@ export async function openR2(ports: Ports): Promise<LiveBinding> {
       return entry
     },
     serve: (grant) => serveR2(parts, grant),
-    [Symbol.asyncDispose]: () => parts[Symbol.asyncDispose](),
+    api: [r2Api(options), notificationsApi(options)],
+    start(given) {
+      house = given
+      parts.courier.start(given.queues)
+      return parts.courier
+    },
+    async [Symbol.asyncDispose]() {
+      await upkeep[Symbol.asyncDispose]()
+      await parts[Symbol.asyncDispose]()
+    },
   }
+}
+
+/** Where a bucket answers that is public. */
+function publicHostOf(publicId: string, domain: string): string {
+  return `pub-${publicId}.r2.${domain}`
 }

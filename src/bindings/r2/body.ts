@@ -1,3 +1,4 @@
+import { joinBytes } from '#contract/gather.ts'
 import { bodyIncomplete } from './errors.ts'
 
 /**
@@ -47,7 +48,7 @@ export class Body {
       pieces.push(piece.subarray(0, missing))
       missing -= Math.min(missing, piece.byteLength)
     }
-    return joined(pieces, count)
+    return joinBytes(pieces, count)
   }
 
   /** All that is left; `undefined` where that is more than `limit` bytes. */
@@ -59,7 +60,7 @@ export class Body {
       if (size > limit) return undefined
       pieces.push(piece)
     }
-    return joined(pieces, size)
+    return joinBytes(pieces, size)
   }
 
   /** All that is left, piece by piece. */
@@ -78,16 +79,4 @@ export class Body {
       // There is no more of it, then.
     }
   }
-}
-
-export function joined(pieces: readonly Uint8Array[], size: number): Uint8Array {
-  const [first] = pieces
-  if (first && pieces.length === 1) return first
-  const all = new Uint8Array(size)
-  let at = 0
-  for (const piece of pieces) {
-    all.set(piece, at)
-    at += piece.byteLength
-  }
-  return all
 }

@@ -8,10 +8,10 @@ import {
   bucketNotFound,
   tooManyBuckets,
 } from './errors.ts'
-import { bucketLimit } from './limits.ts'
+import { bucketLimit, uploadAgeMs } from './limits.ts'
 import { type Bucket, type StorageClass, storageClass } from './records.ts'
 import { bucketName, type Jurisdiction, jurisdiction } from './schema.ts'
-import { bucketSettings, type BucketSettings } from './settings.ts'
+import { bucketSettings, type BucketSettings, type LifecycleRule } from './settings.ts'
 
 export type NewBucket = {
   readonly account: AccountId
@@ -27,6 +27,14 @@ export type Tally = {
   readonly objects: number
   readonly bytes: number
   readonly metadataBytes: number
+}
+
+/** What a bucket begins with: developers.cloudflare.com/r2/buckets/object-lifecycles. */
+const defaultLifecycle: LifecycleRule = {
+  id: 'Default Multipart Abort Rule',
+  enabled: true,
+  conditions: { prefix: '' },
+  abortMultipartUploadsTransition: { condition: { type: 'Age', maxAge: uploadAgeMs / 1000 } },
 }
 
 export async function openBuckets(ports: Ports): Promise<BucketStore> {
@@ -91,7 +99,7 @@ export class BucketStore {
       publicId: this.#ports.random.hex(16),
       isPublic: false,
       cors: [],
-      lifecycle: [],
+      lifecycle: [defaultLifecycle],
       locks: [],
       notifications: {},
       domains: [],

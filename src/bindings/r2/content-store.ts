@@ -15,6 +15,8 @@ export type Content = {
   readonly body: Body
   /** How many there are, if the caller has said so: other than so many are an error. */
   readonly length: number | undefined
+  /** How many there may be, if fewer than R2 takes at once. */
+  readonly limit?: number
   /** Checksums that are computed beside MD5. */
   readonly wanted?: readonly Algorithm[]
   /** What checksums are to be: asked for once all is read, because S3 says some of them last. */
@@ -70,8 +72,8 @@ export class ContentStore implements AsyncDisposable {
     content: Content,
     name: (written: Written) => Promise<Result>,
   ): Promise<Result> {
-    const { length = Infinity, mayInline, key } = content
-    if (length !== Infinity && length > uploadLimit) throw tooLarge()
+    const { length = Infinity, limit = uploadLimit, mayInline, key } = content
+    if (length !== Infinity && length > limit) throw tooLarge()
     if (mayInline && !key && length <= inlineBytes) return name(await readInline(content))
     const blob = blobKey.parse(this.#ports.random.hex(16))
     this.#unnamed.add(blob)
@@ -228,11 +230,10 @@ async function readInline(content: Content): Promise<Written> {
 
 /** The bytes as they come, looked at, and as many as there are to be. */
 async function* checked(content: Content, digests: Digests): AsyncGenerator<Uint8Array> {
-  const { length } = content
+  const { length, limit = uploadLimit } = content
   for await (const piece of content.body.rest()) {
     digests.update(piece)
-    if (digests.size > (length ?? uploadLimit))
-      throw length === undefined ? tooLarge() : bodyIncomplete()
+    if (digests.size > (length ?? limit)) throw length === undefined ? tooLarge() : bodyIncomplete()
     yield piece
   }
   if (length !== undefined && digests.size !== length) throw bodyIncomplete()

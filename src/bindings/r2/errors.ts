@@ -109,6 +109,28 @@ export const bucketExists = defineError(
   409,
   () => 'The bucket you tried to create already exists, and you own it.',
 )
+export const corsNotFound = defineError(10_059, 404, () => 'The CORS configuration does not exist.')
+export const bodyInvalid = defineError(10_040, 400, (what: string) => what)
+export const queueNotFound = defineError(
+  11_003,
+  404,
+  (queue: string) => `The queue ${queue} does not exist.`,
+)
+export const rulesOverlap = defineError(
+  11_020,
+  400,
+  () => 'A rule would overlap with another one for the same action.',
+)
+export const tooManyRules = defineError(
+  11_021,
+  400,
+  (limit: number) => `A bucket can have no more than ${limit} event notification rules.`,
+)
+export const domainNotFound = defineError(
+  10_060,
+  404,
+  (domain: string) => `The bucket has no domain ${domain}.`,
+)
 export const tooLarge = defineError(
   100_100,
   400,

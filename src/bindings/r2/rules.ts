@@ -58,18 +58,19 @@ export function lifecycleOf(
   return transition?.storageClass
 }
 
-/** Whether an upload has been open for longer than it may: a week where no rule says otherwise. */
+/** Whether an upload has been open for longer than rules let it. */
 export function isStale(
   rules: readonly LifecycleRule[],
   upload: { readonly key: string; readonly createdAt: number },
-  { now, otherwiseMs }: { readonly now: number; readonly otherwiseMs: number },
+  now: number,
 ): boolean {
-  const ages = rules
-    .filter(({ enabled, conditions }) => enabled && upload.key.startsWith(conditions?.prefix ?? ''))
-    .flatMap(({ abortMultipartUploadsTransition: abort }) =>
-      abort ? [abort.condition.maxAge * 1000] : [],
-    )
-  return now >= upload.createdAt + Math.min(...(ages.length === 0 ? [otherwiseMs] : ages))
+  return rules.some(
+    ({ enabled, conditions, abortMultipartUploadsTransition: abort }) =>
+      enabled &&
+      abort !== undefined &&
+      upload.key.startsWith(conditions?.prefix ?? '') &&
+      isDue(abort.condition, upload.createdAt, now),
+  )
 }
 
 /** The queues that are to be told of what happened to an object. */

@@ -185,12 +185,17 @@ suite(`objects (seed ${seed})`, () => {
           SELECT ${bucket.id}, CAST(printf('d%05d/%06d', i / 100, i) AS BLOB), hex(i), 1, 'e', 1, 'Standard', '{}', x'00'
           FROM n`,
     ])
+    // The best of some: others use this machine as well.
     const times: number[] = []
     const list = async (query: Parameters<typeof parts.objects.list>[1]) => {
-      const began = performance.now()
-      const page = await parts.objects.list(bucket, query)
-      times.push(performance.now() - began)
-      return page
+      let best = Infinity
+      for (let n = 0; n < 5; n++) {
+        const began = performance.now()
+        await parts.objects.list(bucket, query)
+        best = Math.min(best, performance.now() - began)
+      }
+      times.push(best)
+      return parts.objects.list(bucket, query)
     }
     const groups = await list({ delimiter: '/' })
     assert.equal(groups.prefixes.length, 1000)
@@ -201,7 +206,7 @@ suite(`objects (seed ${seed})`, () => {
     const [total] = await parts.buckets.tallies(bucket)
     assert.deepEqual([total?.objects, total?.bytes], [many, many])
     const slowest = Math.max(...times)
-    assert.ok(slowest < 100, `${slowest} ms for a page`)
+    assert.ok(slowest < 50, `${times.join(', ')} ms for a page`)
   })
 
   test('what a crash left between file and row is removed after the start', async () => {

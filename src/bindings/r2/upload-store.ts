@@ -125,8 +125,8 @@ export class UploadStore {
     }
     const upload = await this.open(bucket, key, id)
     checkKeyOf(upload, content.key)
-    const own = { ...content, mayInline: false, key: upload.keyMd5 && content.key }
-    return this.#content.write({ ...own, key: own.key || undefined }, async (written) => {
+    const ownKey = upload.keyMd5 === undefined ? undefined : content.key
+    return this.#content.write({ ...content, mayInline: false, key: ownKey }, async (written) => {
       if (written.place.type !== 'blob') throw internal()
       const { md5: etag, ...sums } = written.checksums
       const uploadedAt = this.#ports.clock.now()
