@@ -84,6 +84,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     challenges: acme.challenges,
     trust: trustOf(config.trustedProxies),
     sites: served.map(({ live }) => live?.sites).find((sites) => sites !== undefined),
+    hosts: served.flatMap(({ live }) => (live?.hosts ? [live.hosts] : [])),
     waker: { wake: (worker) => host.wake(worker) },
   })
   stack.use(ingress)

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { Site, Sites } from './assets.ts'
 import type { BackendHandler, Grant } from './backend.ts'
 import type { EventHost } from './events.ts'
+import type { HostServer } from './hosts.ts'
 import type { AccountId, WorkerName } from './ids.ts'
 import type { Json, JsonObject } from './json.ts'
 import type { Ports } from './ports.ts'
@@ -49,6 +50,8 @@ export interface LiveBinding extends AsyncDisposable {
   readonly guardedApi?: readonly GuardedMount[]
   /** The files of Workers: at most one kind of binding has them. */
   readonly sites?: Sites
+  /** Hosts that visitors reach it at, without a Worker. */
+  readonly hosts?: HostServer
   /** How other products put messages into queues. */
   readonly queues?: QueuePort
   /**

@@ -1,4 +1,5 @@
 import type { Site, SiteReply, SiteRequest, SiteServer } from '#contract/assets.ts'
+import type { HostAnswer } from '#contract/hosts.ts'
 import { headerOf, type VisitorRequest, type VisitorResponse } from './exchange.ts'
 import type { Visit } from './visitor.ts'
 
@@ -21,6 +22,11 @@ export function answerFromFiles(
   return reply instanceof Promise
     ? reply.then((later) => send(asked.response, later))
     : send(asked.response, reply)
+}
+
+/** Answers a request to a host that is no Worker's. */
+export async function answerAtHost(answer: HostAnswer, asked: Asked): Promise<void> {
+  await send(asked.response, await answer(siteRequest(asked)))
 }
 
 function siteRequest({ request, visit }: Asked): SiteRequest {

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { SiteServer } from '#contract/assets.ts'
+import type { HostAnswer, HostServer } from '#contract/hosts.ts'
 import type { Address, Listening } from '#contract/listening.ts'
 import type { Log } from '#contract/ports/log.ts'
 import type { Random } from '#contract/ports/random.ts'
@@ -16,7 +17,7 @@ import type {
 import type { Certificates } from './certificates.ts'
 import { Doors } from './doors.ts'
 import type { VisitorRequest, VisitorResponse } from './exchange.ts'
-import { type Asked, answerFromFiles } from './files.ts'
+import { answerAtHost, answerFromFiles, type Asked } from './files.ts'
 import { type Outcome, Upstream } from './forward.ts'
 import { InFlight } from './in-flight.ts'
 import { holdWaitMs, restartWaitMs, urlBytes, wakeWaitMs } from './limits.ts'
@@ -45,6 +46,8 @@ export type IngressOptions = {
   readonly log: Log
   /** Answers from the files of Workers. Without it their code answers everything. */
   readonly sites?: SiteServer | undefined
+  /** Hosts that are no Worker's, and answer all the same. */
+  readonly hosts?: readonly HostServer[]
   /** Starts what has no process. Without it nothing is woken. */
   readonly waker?: WakePort
   /** How long a visitor may neither send nor take anything, in ms. Without it: `visitorStallMs`. */
@@ -203,6 +206,11 @@ class IngressServer implements Ingress {
   ): Promise<ErrorPage | undefined> {
     const visit = this.#visit(request, ray)
     if ('status' in visit) return visit
+    const host = this.#hostAnswer(visit.hostname)
+    if (host) {
+      await answerAtHost(host, { request, response, visit })
+      return undefined
+    }
     const began = performance.now()
     const wish = wishOf(request)
     let patienceMs = 0
@@ -230,6 +238,15 @@ class IngressServer implements Ingress {
       await pause(5)
       if (!(await this.#table.up(visit, site, left))) return pages.unavailable
     }
+  }
+
+  /** Who answers at a host that is no Worker's. */
+  #hostAnswer(hostname: string): HostAnswer | undefined {
+    for (const hosts of this.#options.hosts ?? []) {
+      const found = hosts.find(hostname)
+      if (found) return found
+    }
+    return undefined
   }
 
   /** Has a request answered from the files of the version that it is for, if they have an answer. */

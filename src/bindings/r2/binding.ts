@@ -3,6 +3,7 @@ import type { Ports } from '#contract/ports.ts'
 import { notificationsApi, r2Api } from './api.ts'
 import { boundBucketNotFound } from './errors.ts'
 import { openParts } from './parts.ts'
+import { PublicBuckets, publicHostOf } from './public-buckets.ts'
 import { r2Entry } from './schema.ts'
 import { serveR2 } from './service.ts'
 import { Upkeep } from './upkeep.ts'
@@ -34,6 +35,7 @@ export async function openR2(ports: Ports): Promise<LiveBinding> {
       return entry
     },
     serve: (grant) => serveR2(parts, grant),
+    hosts: new PublicBuckets({ ...parts, domain: () => house?.domain }),
     api: [r2Api(options), notificationsApi(options)],
     start(given) {
       house = given
@@ -45,9 +47,4 @@ export async function openR2(ports: Ports): Promise<LiveBinding> {
       await parts[Symbol.asyncDispose]()
     },
   }
-}
-
-/** Where a bucket answers that is public. */
-function publicHostOf(publicId: string, domain: string): string {
-  return `pub-${publicId}.r2.${domain}`
 }
