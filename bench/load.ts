@@ -68,7 +68,7 @@ function latency(output: string, percentile: string): number {
 }
 
 /** CPU time of a process and all its descendants so far. A kernel tick is 10 ms here. */
-function cpuUs(root: number): number {
+export function cpuUs(root: number): number {
   const parents = new Map<number, number>()
   const ticks = new Map<number, number>()
   for (const name of readdirSync('/proc')) {

@@ -51,7 +51,7 @@ const seconds = Number(values.seconds)
 
 await using peers = new AsyncDisposableStack()
 const running: Peer[] = []
-for (const start of [startBindery, startWorkerd, startMiniflare]) {
+for (const start of [() => startBindery(), startWorkerd, () => startMiniflare()]) {
   running.push(peers.use(await start()))
   print(`started ${running.at(-1)?.name}\n`)
 }

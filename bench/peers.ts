@@ -77,8 +77,16 @@ export async function startWorkerd(): Promise<Peer> {
 }
 
 /** The library behind `wrangler dev`, in a process of its own. */
-export async function startMiniflare(): Promise<Peer> {
-  const folder = await copyOf(worker)
+export async function startMiniflare(
+  from = worker,
+  bindings: object = {
+    kvNamespaces: { KV: '0'.repeat(32) },
+    queueProducers: { JOBS: { queueName: queue } },
+    queueConsumers: { [queue]: { maxBatchSize: 100, maxBatchTimeout: 1 } },
+    durableObjects: { COUNTERS: { className: 'Counter', useSQLite: true } },
+  },
+): Promise<Peer> {
+  const folder = await copyOf(from)
   const port = await freePort()
   const options = {
     port,
@@ -87,10 +95,7 @@ export async function startMiniflare(): Promise<Peer> {
     scriptPath: join(folder, 'index.js'),
     modulesRoot: folder,
     compatibilityDate: '2026-11-01',
-    kvNamespaces: { KV: '0'.repeat(32) },
-    queueProducers: { JOBS: { queueName: queue } },
-    queueConsumers: { [queue]: { maxBatchSize: 100, maxBatchTimeout: 1 } },
-    durableObjects: { COUNTERS: { className: 'Counter', useSQLite: true } },
+    ...bindings,
     resourcePersistencePath: folder,
   }
   const script = `import { convertV4MiniflareOptions, Miniflare } from 'miniflare'

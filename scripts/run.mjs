@@ -13,7 +13,7 @@ const tasks = {
   serve: () => runNode([join(root, 'src/cli/main.ts'), 'serve', ...rest]),
   // `npm run bench -- neighbours` is bench/neighbours.ts.
   bench: () => {
-    const name = /^[a-z]+$/.test(rest[0] ?? '') ? rest.shift() : 'main'
+    const name = /^[a-z][a-z0-9]*$/.test(rest[0] ?? '') ? rest.shift() : 'main'
     return runNode([join(root, 'bench', `${name}.ts`), ...rest])
   },
   test: async () => {
