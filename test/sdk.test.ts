@@ -71,7 +71,7 @@ suite('who somebody is', () => {
     await assert.rejects(stranger.user.get(), refused(401, 10000))
     const nobody = { account_id: '0'.repeat(32) }
     await assert.rejects(all(client.workers.scripts.list(nobody)), refused(404, 7003))
-    await assert.rejects(client.r2.buckets.list({ account_id }), refused(404, 7003))
+    await assert.rejects(client.d1.database.list({ account_id }), refused(404, 7003))
     await assert.rejects(client.workers.scripts.get('none', { account_id }), refused(404, 10007))
   })
 })
@@ -363,5 +363,37 @@ export default { async fetch(request, env) {
     const objects = await all(list)
     assert.equal(new Set(objects.map((object) => object.id)).size, 25)
     assert.ok(objects.every((object) => object.hasStoredData))
+  })
+})
+
+suite('r2.buckets', () => {
+  test('buckets and objects', async () => {
+    const { buckets } = client.r2
+    const at = { account_id }
+    assert.equal((await buckets.create({ ...at, name: 'from-sdk' })).name, 'from-sdk')
+    const { buckets: listed = [] } = await buckets.list(at)
+    assert.deepEqual(
+      listed.map(({ name }) => name),
+      ['from-sdk'],
+    )
+    const of = { ...at, bucket_name: 'from-sdk' }
+    const put = await buckets.objects.upload('a/b.txt', new File(['hello'], 'b'), of)
+    assert.deepEqual([put.key, put.size], ['a/b.txt', '5'])
+    const got = await buckets.objects.get('a/b.txt', of)
+    assert.equal(await got.text(), 'hello')
+    assert.deepEqual(
+      (await all(buckets.objects.list('from-sdk', at))).map(({ key }) => key),
+      ['a/b.txt'],
+    )
+    const rules = [{ id: 'x', enabled: true, conditions: { prefix: '' } }]
+    await buckets.lifecycle.update('from-sdk', { ...at, rules })
+    assert.deepEqual((await buckets.lifecycle.get('from-sdk', at)).rules, rules)
+    const domain = await buckets.domains.managed.update('from-sdk', { ...at, enabled: true })
+    assert.match(domain.domain, /^pub-/)
+    assert.equal((await buckets.metrics.list(at)).standard?.published?.objects, 1)
+    await assert.rejects(buckets.delete('from-sdk', at), refused(409, 10_008))
+    await buckets.objects.delete('a/b.txt', of)
+    await buckets.delete('from-sdk', at)
+    await assert.rejects(buckets.get('from-sdk', at), refused(404, 10_006))
   })
 })
