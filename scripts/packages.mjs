@@ -11,6 +11,8 @@ const programs = [
   { program: 'nginx', debian: 'nginx-light', isService: true },
   { program: 'haproxy', debian: 'haproxy', isService: true },
   { program: 'caddy', debian: 'caddy', isService: true },
+  { program: 'rclone', debian: 'rclone' },
+  { program: 's3cmd', debian: 's3cmd' },
 ]
 
 const installMs = 120_000

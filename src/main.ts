@@ -123,7 +123,8 @@ export async function startServer(config: Config): Promise<RunningServer> {
     publishRoutes: (table) => [acme, ingress].forEach((to) => to.publishRoutes(table)),
   })
   const { account, token } = await control.prepare(await knownToken(config))
-  const api = createApiListener((request) => control.fetch(request))
+  const protocols = served.flatMap(({ live }) => live?.protocols ?? [])
+  const api = createApiListener({ fetch: (each) => control.fetch(each), protocols, ...drivers })
   stack.defer(() => api.close(0))
   await openFront({ ...drivers, config, ingress, acme, front }, stack)
   const apiUrl = `${urlAt(await listen((where) => api.listen(where), '--api', config.api))}/client/v4`

@@ -33,11 +33,12 @@ const wraps: Readonly<Record<string, RegExp>> = {
   '@hono/node-server': /^src\/control\/listener\.ts$/,
   workerd: /^src\/runtime\/binary\.ts$/,
   hono: /^src\/(control\/|bindings\/[^/]+\/api\.ts$)/,
+  '@rgrove/parse-xml': /^src\/bindings\/r2\/s3-xml\.ts$/,
   zod: /^src\//,
 }
 
 const bindingFiles =
-  /^((binding|schema|limits|errors|wiring|service|store|api)\.ts|[a-z.-]*\.worker\.ts|[a-z.-]+\.test\.ts|panel\.tsx|README\.md|migrations\/\d{4}\.sql)$/
+  /^((binding|schema|limits|errors|wiring|service|store|api)\.ts|[a-z.-]*\.worker\.ts|[a-z0-9.-]+\.test\.ts|panel\.tsx|README\.md|migrations\/\d{4}\.sql)$/
 
 /** Bindings of which a product's own files are more than the agreed ones. */
 const ownFiles: Readonly<Record<string, RegExp>> = {
@@ -45,7 +46,7 @@ const ownFiles: Readonly<Record<string, RegExp>> = {
     /^(answer|base-path|conditional|config|content|encoding|entry|headers|kept|manifest|manifests|paths|pattern|range|redirects|reply|rule-url|router|run-worker-first|server|sites|sweep|token|uploads|variants)\.ts$/,
   queues:
     /^(clock-view|consumer-api|deliveries|delivery|due|insert-store|message-api|message-store|pace|pull-api|queue-api|queues|sender|settle|subscription-api|subscription-store|upkeep)\.ts$/,
-  r2: /^(body|bucket-api|bucket-store|conditions|content-store|cors|courier|crc|digests|domain-api|http|listing|native|notices-store|notification-api|object-api|object-store|operation|parts|public-buckets|range|records|rules|rules-api|sealing|settings|upkeep|upload-store)\.ts$/,
+  r2: /^(body|bucket-api|bucket-store|conditions|content-store|cors|courier|crc|credentials|digests|domain-api|http|key-api|key-store|listing|native|notices-store|notification-api|object-api|object-store|operation|parts|public-buckets|range|records|rules|rules-api|s3|s3-[a-z]+|sealing|settings|upkeep|upload-store)\.ts$/,
 }
 
 /** Folders whose binding is not there yet: what is in them is tested and not in the list. */

@@ -1,8 +1,9 @@
 import { unlink } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { BackendHandler, BackendReply, Grant } from '#contract/backend.ts'
+import type { BackendHandler, Grant } from '#contract/backend.ts'
 import { messageOf } from '#contract/errors.ts'
 import type { Log } from '#contract/ports/log.ts'
+import { sendReply } from '#contract/reply.ts'
 import type { BackplanePort, TakeSubrequest } from '#contract/snapshot.ts'
 
 /** The header in which workerd says which binding calls: `injectRequestHeaders` overwrites it. */
@@ -86,7 +87,7 @@ async function answer(
       headers: request.headers,
       body: request,
     })
-    await send(response, reply)
+    await sendReply(response, reply)
   } catch (error) {
     if (!request.destroyed || request.complete) {
       const { type, account, worker, name } = entry.grant
@@ -110,36 +111,6 @@ function refuse(
   if (reason === undefined) response.writeHead(status, { 'content-length': 0 })
   else response.writeHead(status, reason, { 'content-length': 0 })
   response.end()
-}
-
-async function send(response: ServerResponse, reply: BackendReply): Promise<void> {
-  const { status, reason, headers, body } = reply
-  if (body === undefined || typeof body === 'string' || body instanceof Uint8Array) {
-    const length = typeof body === 'string' ? Buffer.byteLength(body) : (body?.byteLength ?? 0)
-    // A reply to HEAD says how long it would have been.
-    const all = { 'content-length': length, ...headers }
-    if (reason === undefined) response.writeHead(status, all)
-    else response.writeHead(status, reason, all)
-    response.end(body)
-    return
-  }
-  response.writeHead(status, headers)
-  for await (const chunk of body) {
-    if (response.destroyed) return
-    if (!response.write(chunk)) await writable(response)
-  }
-  response.end()
-}
-
-/** Resolves when more can be written, or nobody is there to read any more. */
-function writable(response: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      response.off('drain', done).off('close', done)
-      resolve()
-    }
-    response.on('drain', done).on('close', done)
-  })
 }
 
 async function listen(server: Server, socketPath: string): Promise<void> {

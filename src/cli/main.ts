@@ -5,6 +5,7 @@ import { cells, cellsHelp } from './cells.ts'
 import { domain, domainHelp } from './domain.ts'
 import { objects, objectsHelp } from './objects.ts'
 import { proxyConfig, proxyConfigHelp } from './proxy-config.ts'
+import { s3Key, s3KeyHelp } from './s3-key.ts'
 import { schedules, schedulesHelp } from './schedules.ts'
 import { serve } from './serve.ts'
 import { start } from './start.ts'
@@ -20,6 +21,7 @@ const verbs: Readonly<Record<string, (args: readonly string[]) => Promise<void>>
   cells,
   do: objects,
   cron: schedules,
+  's3-key': s3Key,
   'proxy-config': proxyConfig,
   help: async () => print(help),
   '--help': async () => print(help),
@@ -36,6 +38,7 @@ ${domainHelp}
 ${objectsHelp}
 ${cellsHelp}
 ${schedulesHelp}
+${s3KeyHelp}
 ${proxyConfigHelp}
 A client needs no more than   set -a; . DIR/admin.env; set +a
 `

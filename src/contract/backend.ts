@@ -20,7 +20,7 @@ export type Grant = {
 }
 
 /**
- * A call from a cell. The request line and headers are as workerd sent them: the path is not
+ * A call from a cell, or from a client of a `Protocol`. The request line and headers are as they were sent: the path is not
  * decoded, header names are lower-case, values are latin1 (see `utf8OfHeader`).
  */
 export type BackendRequest = {
@@ -43,6 +43,16 @@ export type BackendReply = {
 
 /** Answers the calls of one grant. What it throws is logged and becomes a bare 500. */
 export type BackendHandler = (request: BackendRequest) => Promise<BackendReply>
+
+/**
+ * Another protocol than the REST API's, on the same listener. It finds out by itself who calls. What
+ * it throws is logged and becomes a bare 500.
+ */
+export interface Protocol {
+  /** Whether a request speaks it, as far as its head says. */
+  speaks(request: Omit<BackendRequest, 'body'>): boolean
+  readonly handle: BackendHandler
+}
 
 /** workerd writes header values as UTF-8, Node reads them as latin1. */
 export function utf8OfHeader(latin1: string): string {

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { Site, Sites } from './assets.ts'
-import type { BackendHandler, Grant } from './backend.ts'
+import type { BackendHandler, Grant, Protocol } from './backend.ts'
 import type { EventHost } from './events.ts'
 import type { HostServer } from './hosts.ts'
 import type { AccountId, WorkerName } from './ids.ts'
@@ -48,6 +48,8 @@ export interface LiveBinding extends AsyncDisposable {
   readonly api?: readonly ApiMount[]
   /** Those whose callers show a token that this binding gave out. */
   readonly guardedApi?: readonly GuardedMount[]
+  /** What it speaks beside REST, on the API's listener. */
+  readonly protocols?: readonly Protocol[]
   /** The files of Workers: at most one kind of binding has them. */
   readonly sites?: Sites
   /** Hosts that visitors reach it at, without a Worker. */

@@ -1,6 +1,10 @@
-import { createServer, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { getRequestListener } from '@hono/node-server'
+import type { Protocol } from '#contract/backend.ts'
+import { messageOf } from '#contract/errors.ts'
 import type { Address, Listening } from '#contract/listening.ts'
+import type { Log } from '#contract/ports/log.ts'
+import { sendReply } from '#contract/reply.ts'
 
 /** The listener of the REST API. Owned by `main.ts`. */
 export interface ApiListener {
@@ -12,16 +16,36 @@ export interface ApiListener {
   close(deadlineMs: number): Promise<void>
 }
 
-/** Puts `fetch` and `/health` behind a listener. */
-export function createApiListener(fetch: (request: Request) => Promise<Response>): ApiListener {
+export type ApiListenerOptions = {
+  /** The REST API. */
+  readonly fetch: (request: Request) => Promise<Response>
+  /** Asked in order before it: the first that a request speaks answers. */
+  readonly protocols: readonly Protocol[]
+  readonly log: Log
+}
+
+/** How long a client may neither send what it announced nor take what it asked for. */
+const stalledMs = 120_000
+
+/** Puts the REST API, other protocols and `/health` behind a listener. */
+export function createApiListener({ fetch, protocols, log }: ApiListenerOptions): ApiListener {
   let isReady = false
   const answer = async (request: Request): Promise<Response> =>
     new URL(request.url).pathname === '/health' ? health(isReady) : fetch(request)
   const listener = getRequestListener(answer, { overrideGlobalObjects: false })
   const server = createServer(
     { maxHeaderSize: 64 * 1024, keepAliveTimeout: 75_000, headersTimeout: 60_000 },
-    (incoming, outgoing) => void listener(incoming, outgoing),
+    (incoming, outgoing) => {
+      const protocol = protocols.find((each) => each.speaks(headOf(incoming)))
+      // Node ends what does not move for so long. A call of the API may take its time to be answered.
+      if (protocol || hasBody(incoming)) incoming.socket.setTimeout(stalledMs)
+      if (!protocol) incoming.once('end', () => incoming.socket.setTimeout(0))
+      if (!protocol) void listener(incoming, outgoing)
+      else void speak(protocol, { incoming, outgoing, log })
+    },
   )
+  // An upload may take as long as its bytes keep coming.
+  server.requestTimeout = 0
   return {
     listen: (where) => listen(server, where),
     ready: () => {
@@ -31,6 +55,32 @@ export function createApiListener(fetch: (request: Request) => Promise<Response>
       isReady = false
       return close(server, deadlineMs)
     },
+  }
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+}
+
+function headOf({ method = 'GET', url = '/', headers }: IncomingMessage) {
+  return { method, url, headers }
+}
+
+async function speak(
+  protocol: Protocol,
+  call: {
+    readonly incoming: IncomingMessage
+    readonly outgoing: ServerResponse
+    readonly log: Log
+  },
+): Promise<void> {
+  const { incoming, outgoing, log } = call
+  try {
+    await sendReply(outgoing, await protocol.handle({ ...headOf(incoming), body: incoming }))
+  } catch (error) {
+    if (!incoming.destroyed) log.error('a protocol failed', { error: messageOf(error) })
+    if (outgoing.headersSent) outgoing.destroy()
+    else outgoing.writeHead(500, { 'content-length': 0, connection: 'close' }).end()
   }
 }
 

@@ -6,6 +6,7 @@ import { parseJson } from '#contract/json-text.ts'
 import { bucketRoutes } from './bucket-api.ts'
 import { domainRoutes } from './domain-api.ts'
 import * as errors from './errors.ts'
+import { keyRoutes } from './key-api.ts'
 import { jsonBytes } from './limits.ts'
 import { notificationRoutes } from './notification-api.ts'
 import { objectRoutes } from './object-api.ts'
@@ -25,6 +26,7 @@ export function r2Api(options: ApiOptions): ApiMount {
   ]
   return mounted('/r2', [
     ...all,
+    ...keyRoutes(options),
     ...ofBuckets.map((route) => withBucket(options, '/buckets', route)),
   ])
 }

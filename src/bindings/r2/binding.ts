@@ -4,6 +4,7 @@ import { notificationsApi, r2Api } from './api.ts'
 import { boundBucketNotFound } from './errors.ts'
 import { openParts } from './parts.ts'
 import { PublicBuckets, publicHostOf } from './public-buckets.ts'
+import { s3Protocol } from './s3.ts'
 import { r2Entry } from './schema.ts'
 import { serveR2 } from './service.ts'
 import { Upkeep } from './upkeep.ts'
@@ -37,6 +38,7 @@ export async function openR2(ports: Ports): Promise<LiveBinding> {
     serve: (grant) => serveR2(parts, grant),
     hosts: new PublicBuckets({ ...parts, domain: () => house?.domain }),
     api: [r2Api(options), notificationsApi(options)],
+    protocols: [s3Protocol(parts)],
     start(given) {
       house = given
       parts.courier.start(given.queues)

@@ -59,3 +59,52 @@ export class Crc64 {
 function hex32(value: number): string {
   return (value >>> 0).toString(16).padStart(8, '0')
 }
+
+/** Polynomials of checksums that are of all bytes, reflected, and their bits. */
+const polynomials = {
+  crc32: [0xedb88320n, 32],
+  crc32c: [BigInt(castagnoli), 32],
+  crc64nvme: [nvme, 64],
+} as const
+
+/**
+ * The checksum of bytes in a row, of which each piece's is known. To append `n` bytes is linear: bits
+ * of the checksum so far are multiplied by a matrix, that of one zero bit squared again and again.
+ */
+export function combineCrc(
+  algorithm: string,
+  pieces: readonly { readonly size: number; readonly hex: string }[],
+): string {
+  const known = Object.entries(polynomials).find(([name]) => name === algorithm)
+  if (!known) throw new Error(`${algorithm} can't be combined`)
+  const [polynomial, bits] = known[1]
+  let value = 0n
+  for (const { size, hex } of pieces) {
+    value = afterZeros(value, size * 8, { polynomial, bits }) ^ BigInt(`0x${hex}`)
+  }
+  return value.toString(16).padStart(bits / 4, '0')
+}
+
+function afterZeros(
+  value: bigint,
+  zeroBits: number,
+  { polynomial, bits }: { readonly polynomial: bigint; readonly bits: number },
+): bigint {
+  // Column n is what becomes of bit n.
+  let matrix = [polynomial, ...Array.from({ length: bits - 1 }, (_, bit) => 1n << BigInt(bit))]
+  let result = value
+  for (let left = BigInt(zeroBits); left > 0n; left >>= 1n) {
+    if (left & 1n) result = multiply(matrix, result)
+    const squared = matrix
+    matrix = matrix.map((column) => multiply(squared, column))
+  }
+  return result
+}
+
+function multiply(matrix: readonly bigint[], vector: bigint): bigint {
+  let sum = 0n
+  for (let bit = 0, left = vector; left > 0n; bit += 1, left >>= 1n) {
+    if (left & 1n) sum ^= matrix[bit] ?? 0n
+  }
+  return sum
+}

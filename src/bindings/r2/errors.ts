@@ -143,3 +143,13 @@ export const boundBucketNotFound = defineError(
   400,
   (name: string) => `R2 bucket '${name}' not found. Please use a different name and try again.`,
 )
+export const accessKeyNotFound = defineError(
+  10_090,
+  404,
+  (id: string) => `There is no access key ${id} on your account.`,
+)
+export const tooManyAccessKeys = defineError(
+  10_091,
+  400,
+  (limit: number) => `The account has ${limit} access keys, which is the limit.`,
+)

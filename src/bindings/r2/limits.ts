@@ -45,3 +45,7 @@ export const jsonBytes = 4 * 1024 * 1024
 export const writeAttempts = 100
 /** How long an upload is remembered that has ended. */
 export const endedUploadMs = uploadAgeMs
+/** Access keys of an account. */
+export const accessKeyLimit = 1_000
+/** Bytes of an XML body: a thousand keys of 1024 bytes, escaped, and some air. */
+export const xmlBytes = 8 * 1024 * 1024

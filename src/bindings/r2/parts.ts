@@ -2,6 +2,7 @@ import type { Ports } from '#contract/ports.ts'
 import { type BucketStore, openBuckets } from './bucket-store.ts'
 import { ContentStore } from './content-store.ts'
 import { Courier } from './courier.ts'
+import { AccessKeys } from './key-store.ts'
 import { NoticesStore } from './notices-store.ts'
 import { ObjectStore } from './object-store.ts'
 import { UploadStore } from './upload-store.ts'
@@ -13,6 +14,7 @@ export interface Parts extends AsyncDisposable, Pick<Ports, 'clock' | 'random' |
   readonly uploads: UploadStore
   readonly content: ContentStore
   readonly courier: Courier
+  readonly keys: AccessKeys
 }
 
 export async function openParts(ports: Ports): Promise<Parts> {
@@ -28,6 +30,7 @@ export async function openParts(ports: Ports): Promise<Parts> {
     uploads,
     content,
     courier,
+    keys: new AccessKeys(ports),
     clock,
     random,
     log,

@@ -1,0 +1,35 @@
+import { Buffer } from 'node:buffer'
+import type { ServerResponse } from 'node:http'
+import type { BackendReply } from './backend.ts'
+
+/** Sends a reply, and resolves when all of it is handed over, or nobody is there to read any more. */
+export async function sendReply(response: ServerResponse, reply: BackendReply): Promise<void> {
+  const { status, reason, headers, body } = reply
+  if (body === undefined || typeof body === 'string' || body instanceof Uint8Array) {
+    const length = typeof body === 'string' ? Buffer.byteLength(body) : (body?.byteLength ?? 0)
+    // A reply to HEAD says how long it would have been, and one without content nothing.
+    const all =
+      status === 204 || status === 304 ? headers : { 'content-length': length, ...headers }
+    if (reason === undefined) response.writeHead(status, all)
+    else response.writeHead(status, reason, all)
+    response.end(body)
+    return
+  }
+  response.writeHead(status, headers)
+  for await (const chunk of body) {
+    if (response.destroyed) return
+    if (!response.write(chunk)) await writable(response)
+  }
+  response.end()
+}
+
+/** Resolves when more can be written, or nobody is there to read any more. */
+function writable(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      response.off('drain', done).off('close', done)
+      resolve()
+    }
+    response.on('drain', done).on('close', done)
+  })
+}
