@@ -46,7 +46,9 @@ const events: EventPort = {
     return { [Symbol.dispose]: () => void listeners.delete(listener) }
   },
 }
-const started = live.start?.({ events, bindings: () => [], queues: live.queues })
+const urlOf = (host: string): string => `http://${host}`
+const house = { events, bindings: () => [], queues: live.queues, domain: 'localhost', urlOf }
+const started = live.start?.(house)
 after(async () => {
   await started?.[Symbol.asyncDispose]()
   await live[Symbol.asyncDispose]()

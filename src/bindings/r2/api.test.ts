@@ -33,7 +33,7 @@ const queues: QueuePort = {
 const nothing = { [Symbol.asyncDispose]: async () => {} }
 const nobody = (): never => assert.fail('no Worker is given anything')
 const house: House = {
-  events: { handles: nobody, queue: nobody, scheduled: nobody },
+  events: { handles: nobody, queue: nobody, scheduled: nobody, onDeployed: nobody },
   bindings: () => [],
   queues,
   domain: 'example.com',
