@@ -141,7 +141,7 @@ test('what is leased while everything stops is delivered before that', async () 
     [Symbol.asyncDispose]: () => own.sql[Symbol.asyncDispose](),
   }
   await using stopped = await openQueues({ ...own, sql: stopAtLease })
-  const running = stopped.start?.({ events, bindings: () => [], queues: stopped.queues })
+  const running = stopped.start?.({ ...house, queues: stopped.queues })
   let isOver = false
   deploy('stopping', async () => {
     await new Promise((resolve) => void setTimeout(resolve, 100))
