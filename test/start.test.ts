@@ -75,6 +75,7 @@ suite('npm start', () => {
         'Secrets',
         'Static assets',
         'KV',
+        'R2',
         'Service bindings',
         'Durable Objects',
         'Queues',
@@ -82,6 +83,7 @@ suite('npm start', () => {
         'The same env by another road',
       ])
       assert.partialDeepStrictEqual(shown['Static assets'], { status: 200, type: 'image/svg+xml' })
+      assert.partialDeepStrictEqual(shown['R2'], { end: 'here', delimitedPrefixes: ['postcards/'] })
       assert.deepEqual(shown['Service bindings'], {
         http: 'tour-greeter got GET /some/path',
         rpc: 'Welcome, traveller!',

@@ -40,6 +40,24 @@ const stops = [
     },
   },
   {
+    title: 'R2',
+    code: "await env.ALBUM.put('postcards/7.txt', text, { customMetadata }); await env.ALBUM.get(key, { range })",
+    run: async ({ env, url }) => {
+      const key = `postcards/${new Date().getUTCDay()}.txt`
+      const customMetadata = { from: url.hostname }
+      const { etag } = await env.ALBUM.put(key, 'Wish you were here', { customMetadata })
+      const part = await env.ALBUM.get(key, { range: { suffix: 4 } })
+      const { delimitedPrefixes } = await env.ALBUM.list({ delimiter: '/' })
+      return {
+        key,
+        etag,
+        end: await part.text(),
+        from: part.customMetadata.from,
+        delimitedPrefixes,
+      }
+    },
+  },
+  {
     title: 'Service bindings',
     code: "await env.GREETER.fetch(request); await env.GREETER_RPC.greet('you')",
     run: async ({ env }) => {
