@@ -39,6 +39,8 @@ export type Opened = Uint8Array | AsyncIterable<Uint8Array>
 type Piece = { readonly blob: BlobKey; readonly size: number }
 
 const stepBlobs = 100
+/** Objects whose parts are kept in memory: of 10 000 parts each, a few MB. */
+const knownUploads = 16
 
 /**
  * The bytes of objects. A blob is written before the row that names it and removed after: rows let go
@@ -51,6 +53,8 @@ export class ContentStore implements AsyncDisposable {
   readonly #unnamed = new Set<BlobKey>()
   /** Uploads whose parts are being read, and by how many: they stay although they were let go of. */
   readonly #readers = new Map<string, number>()
+  /** The parts of objects that were read lately: they never change. */
+  readonly #pieces = new Map<string, readonly Piece[]>()
   readonly #unchecked: AsyncIterator<{ readonly key: BlobKey }>
   #isChecked = false
 
@@ -145,19 +149,25 @@ export class ContentStore implements AsyncDisposable {
       if (left === 0) this.#readers.delete(upload)
       else this.#readers.set(upload, left)
     }
-    const rows = await this.#ports.sql.read(
-      sql`SELECT blob, size FROM part WHERE upload = ${upload} ORDER BY number`,
-    )
-    const pieces = rows.map((row): Piece => ({
-      blob: blobKey.parse(textColumn(row, 'blob')),
-      size: integerColumn(row, 'size'),
-    }))
+    const pieces = this.#pieces.get(upload) ?? (await this.#readPieces(upload))
     const size = pieces.reduce((sum, piece) => sum + piece.size, 0)
     if (size !== wanted.size) {
       release()
       return undefined
     }
+    if (this.#pieces.size >= knownUploads) this.#pieces.clear()
+    this.#pieces.set(upload, pieces)
     return this.#readParts(pieces, wanted, release)
+  }
+
+  async #readPieces(upload: string): Promise<readonly Piece[]> {
+    const rows = await this.#ports.sql.read(
+      sql`SELECT blob, size FROM part WHERE upload = ${upload} ORDER BY number`,
+    )
+    return rows.map((row) => ({
+      blob: blobKey.parse(textColumn(row, 'blob')),
+      size: integerColumn(row, 'size'),
+    }))
   }
 
   async *#readParts(
@@ -184,7 +194,7 @@ export class ContentStore implements AsyncDisposable {
   /** Removes some of what was let go of. Says whether there may be more. */
   async removeDiscarded(): Promise<boolean> {
     const rows = await this.#ports.sql.read(
-      sql`SELECT blob, upload FROM discarded_blob ORDER BY rowid LIMIT ${stepBlobs + this.#readers.size * 10_000}`,
+      sql`SELECT blob, upload FROM discarded_blob LIMIT ${stepBlobs + this.#readers.size * 10_000}`,
     )
     const blobs = rows
       .filter((row) => !this.#readers.has(textColumnOrNull(row, 'upload') ?? ''))

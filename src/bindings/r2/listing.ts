@@ -23,12 +23,17 @@ export type Page<Item> = {
 /** A row by its key; what else it has is read only if it is wanted. */
 export type Positioned<Item> = { readonly key: Uint8Array; readonly read: () => Item }
 
-/** Rows from a key up to, not including, another; at most so many. */
-type ReadRange<Item> = (
-  from: Uint8Array,
-  end: Uint8Array,
-  limit: number,
-) => Promise<readonly Positioned<Item>[]>
+/** What is read of a bucket. */
+export type Rows<Item> = {
+  /** Rows from a key up to, not including, another; at most so many. */
+  readonly range: (
+    from: Uint8Array,
+    end: Uint8Array,
+    limit: number,
+  ) => Promise<readonly Positioned<Item>[]>
+  /** The first key there alone: the index has it, and no row is touched. */
+  readonly first: (from: Uint8Array, end: Uint8Array) => Promise<Uint8Array | undefined>
+}
 
 /** Sorts after every key. */
 const afterAll = new Uint8Array(keyLimit + 1).fill(0xff)
@@ -41,7 +46,7 @@ const shortStep = 4
  */
 export async function listObjects<Item>(
   query: ListQuery<Item>,
-  read: ReadRange<Item>,
+  rows: Rows<Item>,
 ): Promise<Page<Item>> {
   const { limit = listLimit, prefix: prefixText = '', delimiter: text = '', weigh } = query
   if (!Number.isInteger(limit) || limit < 1 || limit > listLimit) throw listLimitInvalid()
@@ -52,29 +57,35 @@ export async function listObjects<Item>(
   const prefixes: string[] = []
   let from = startOf(query, prefix)
   let weight = 0
+  const isFull = (): boolean => objects.length + prefixes.length >= limit || weight >= pageBytes
   let step = delimiter.byteLength === 0 ? limit + 1 : shortStep
   for (;;) {
-    const rows = await read(from, end, step)
-    let sought: Uint8Array | undefined
-    for (const row of rows) {
-      if (objects.length + prefixes.length >= limit || weight >= pageBytes) {
-        return { objects, prefixes, cursor: cursorOf(from) }
-      }
-      const group = groupOf(row.key, prefix, delimiter)
-      if (group) {
-        prefixes.push(textOf(group))
-        weight += group.byteLength * 2 + 16
-        sought = from = endOfPrefix(group)
-        break
-      }
+    // Behind a group there is often another one.
+    for (let first = await next(); first; first = await next()) {
+      const group = groupOf(first, prefix, delimiter)
+      if (isFull()) return { objects, prefixes, cursor: cursorOf(from) }
+      if (!group) break
+      prefixes.push(textOf(group))
+      weight += group.byteLength * 2 + 16
+      from = endOfPrefix(group)
+    }
+    const found = await rows.range(from, end, step)
+    let isGroup = false
+    for (const row of found) {
+      if (isFull()) return { objects, prefixes, cursor: cursorOf(from) }
+      isGroup = groupOf(row.key, prefix, delimiter) !== undefined
+      if (isGroup) break
       const object = row.read()
       objects.push(object)
       weight += weigh?.(object) ?? 0
       from = successor(row.key)
     }
-    if (!sought && rows.length < step) return { objects, prefixes }
-    const left = limit - objects.length - prefixes.length + 1
-    step = sought ? Math.min(shortStep, left) : Math.min(step * 4, left)
+    if (!isGroup && found.length < step) return { objects, prefixes }
+    step = Math.min(isGroup ? shortStep : step * 4, limit - objects.length - prefixes.length + 1)
+  }
+
+  async function next(): Promise<Uint8Array | undefined> {
+    return delimiter.byteLength === 0 ? undefined : rows.first(from, end)
   }
 }
 

@@ -211,7 +211,18 @@ export class ObjectStore {
   }
 
   list(bucket: Bucket, query: ListQuery<StoredObject>): Promise<Page<StoredObject>> {
-    return listObjects(query, (from, end, limit) => this.#range(bucket, { from, end, limit }))
+    return listObjects(query, {
+      range: (from, end, limit) => this.#range(bucket, { from, end, limit }),
+      first: (from, end) => this.#first(bucket, from, end),
+    })
+  }
+
+  async #first({ id }: Bucket, from: Uint8Array, end: Uint8Array): Promise<Uint8Array | undefined> {
+    const [row] = await this.#ports.sql.read(
+      sql`SELECT key FROM object WHERE bucket = ${id} AND key >= ${from} AND key < ${end}
+          ORDER BY key LIMIT 1`,
+    )
+    return row && bytesColumn(row, 'key')
   }
 
   async #range(

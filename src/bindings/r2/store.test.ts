@@ -207,7 +207,7 @@ suite(`objects (seed ${seed})`, () => {
     const [total] = await parts.buckets.tallies(bucket)
     assert.deepEqual([total?.objects, total?.bytes], [many, many])
     const slowest = Math.max(...times)
-    assert.ok(slowest < 50, `${times.join(', ')} ms for a page`)
+    assert.ok(slowest < 20, `${times.join(', ')} ms for a page`)
   })
 
   test('what a crash left between file and row is removed after the start', async () => {

@@ -170,7 +170,8 @@ export class UploadStore {
       const all = await this.parts(id)
       const parts = chosenOf(all, completion.parts)
       const sums = completion.checksumsOf?.(parts, upload) ?? {}
-      const unused = all.filter((part) => !parts.includes(part))
+      const used = new Set(parts)
+      const unused = all.filter((part) => !used.has(part))
       try {
         return await this.#objects.finish(bucket, {
           storageClass: upload.storageClass,
