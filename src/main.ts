@@ -129,7 +129,9 @@ export async function startServer(config: Config): Promise<RunningServer> {
   await openFront({ ...drivers, config, ingress, acme, front }, stack)
   const apiUrl = `${urlAt(await listen((where) => api.listen(where), '--api', config.api))}/client/v4`
   await control.start()
-  const events = stack.use(startEvents(schedules, served, { host, ...names }))
+  const events = stack.use(
+    startEvents(schedules, served, { host, ...names, ownerOf: (name) => ingress.ownerOf(name) }),
+  )
   await writeAdmin(config, { apiUrl, account, token })
   api.ready()
   logReady(drivers.log, { api: apiUrl, visitors: front.urlOf(config.domain), ...front.ports }, host)

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { z } from 'zod'
 import { withEachWrangler } from '#test/clients.ts'
+import { call, placeOf } from '#test/deployer.ts'
 import { eventually } from '#test/temporary.ts'
 
 // R2, with the unmodified wranglers that projects pin, and Workers that look on.
@@ -120,6 +122,28 @@ withEachWrangler('R2', (wrangler) => {
     assert.match(enabled, /pub-[0-9a-f]{32}\.r2\.localhost/)
     await bucket('dev-url', 'disable', 'shown', '--force')
     assert.match(await bucket('dev-url', 'get', 'shown'), /disabled/)
+  })
+
+  test('a custom domain leads to a bucket', once, async () => {
+    await bucket('create', 'hosted')
+    const { id } = z.object({ id: z.string() }).parse(
+      await call(placeOf(wrangler.server), 'POST', '/zones', {
+        name: 'example.org',
+        account: { id: placeOf(wrangler.server).account },
+      }),
+    )
+    const domain = ['--domain', 'media.example.org']
+    const add = ['domain', 'add', 'hosted', ...domain, '--zone-id', id, '--min-tls', '1.2']
+    await bucket(...add, '--force')
+    assert.match(await bucket('domain', 'list', 'hosted'), /media\.example\.org/)
+    await wrangler.ok(['r2', 'object', 'put', 'hosted/a', '--pipe', ...remote], { stdin: 'hello' })
+    const visit = (): Promise<Response> =>
+      wrangler.server.visit('', '/a', { host: 'media.example.org' })
+    assert.equal(await (await visit()).text(), 'hello')
+    await call(placeOf(wrangler.server), 'DELETE', `/zones/${id}`)
+    assert.equal((await visit()).status, 404)
+    await bucket('domain', 'remove', 'hosted', ...domain, '--force')
+    assert.doesNotMatch(await bucket('domain', 'list', 'hosted'), /media\.example\.org/)
   })
 
   test('a queue is told, and its consumer tells', async () => {

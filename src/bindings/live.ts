@@ -38,7 +38,7 @@ export function serveBy(served: readonly ServedBinding[]): (grant: Grant) => Bac
  */
 export function startBindings(
   served: readonly ServedBinding[],
-  { host, ...where }: Pick<House, 'domain' | 'urlOf'> & { readonly host: EventHost },
+  { host, ...where }: Pick<House, 'domain' | 'urlOf' | 'ownerOf'> & { readonly host: EventHost },
 ): AsyncDisposable {
   const lives = new Set(served.flatMap(({ live }) => live ?? []))
   const queues = [...lives].find((live: LiveBinding) => live.queues)?.queues

@@ -7,6 +7,7 @@ import type { AccountId, WorkerName } from './ids.ts'
 import type { Json, JsonObject } from './json.ts'
 import type { Ports } from './ports.ts'
 import type { QueuePort } from './queues.ts'
+import type { ZoneOwner } from './snapshot.ts'
 import type { Wire } from './wire.ts'
 
 // One kind of binding, as the rest of the house sees it. The life of an entry of `bindings` in
@@ -76,6 +77,8 @@ export type House = EventHost & {
   readonly domain: string
   /** Where visitors reach a host. */
   readonly urlOf: (host: string) => string
+  /** Whose a host is; `undefined` if it is in no account's zone. At once, and as of now. */
+  readonly ownerOf: (host: string) => ZoneOwner | undefined
 }
 
 /** REST resources of one product below `/client/v4/accounts/:account_id`. */

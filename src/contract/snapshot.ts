@@ -22,7 +22,12 @@ export type RouteTable = {
   readonly findPreview?: (hostname: string) => Promise<RoutedWorker | undefined>
 }
 
+/** Whose a zone is. */
+export type ZoneOwner = { readonly account: AccountId; readonly id: string; readonly name: string }
+
 export type ZoneRoutes = {
+  /** Absent: it is nobody's. */
+  readonly owner?: ZoneOwner
   /** Custom domains: hosts of which a Worker is the origin. */
   readonly domains: ReadonlyMap<string, RoutedWorker>
   /** Patterns that come before any custom domain. The most specific one wins. */

@@ -17,8 +17,9 @@ export async function publishedZones(
   const routedTo = ({ account, worker }: StoredRoute | CustomDomain): RoutedWorker | undefined =>
     worker !== null && isDeployed({ account, worker }) ? { account, worker } : undefined
   const zones = new Map<string, ZoneRoutes>()
-  for (const { id, name } of await store.allZones()) {
+  for (const { id, name, account } of await store.allZones()) {
     zones.set(name, {
+      owner: { account, id, name },
       domains: new Map(
         (domains.get(id) ?? []).flatMap((each) => {
           const routed = each.isEnabled ? routedTo(each) : undefined

@@ -13,6 +13,7 @@ import type {
   Target,
   Traffic,
   WakePort,
+  ZoneOwner,
 } from '#contract/snapshot.ts'
 import type { Certificates } from './certificates.ts'
 import { Doors } from './doors.ts'
@@ -59,6 +60,8 @@ export type IngressOptions = {
 /** The public listener: a visitor's request finds its Worker's process. Owned by `main.ts`. */
 export interface Ingress extends IngressPort, AsyncDisposable {
   publishRoutes(table: RouteTable): void
+  /** Whose host it is, by what was published; `undefined` if it is in no account's zone. */
+  ownerOf(hostname: string): ZoneOwner | undefined
   /** Listens; resolves with what it is bound to, rejects with Node's error if it can't. */
   listen(where: Listening): Promise<Address>
   /** The same for visitors that come by TLS. */
@@ -111,6 +114,10 @@ class IngressServer implements Ingress {
 
   publishRoutes(table: RouteTable): void {
     this.#table.publishRoutes(table)
+  }
+
+  ownerOf(hostname: string): ZoneOwner | undefined {
+    return this.#table.ownerOf(hostname)
   }
 
   publishLive(table: Parameters<IngressPort['publishLive']>[0]): void {

@@ -4,6 +4,7 @@ import {
   type RoutedWorker,
   type RouteTable,
   type Target,
+  type ZoneOwner,
 } from '#contract/snapshot.ts'
 import { rememberedHosts, restartWaiters, restartWaitersPerAccount } from './limits.ts'
 import { type HostRoutes, routesOf, workerFor, zoneOf } from './patterns.ts'
@@ -50,6 +51,12 @@ export class Table {
     const host = this.#hostRoutes(address.hostname)
     const routed = host && workerFor(host, address)
     return routed && this.#site(routed)
+  }
+
+  /** Whose host it is; `undefined` if it is in no account's zone. */
+  ownerOf(hostname: string): ZoneOwner | undefined {
+    const { zones } = this.#routes
+    return zones && zoneOf(zones, hostname)?.owner
   }
 
   /** The preview behind a host that is not listed. */

@@ -31,6 +31,8 @@ const queues: QueuePort = {
   },
 }
 const nothing = { [Symbol.asyncDispose]: async () => {} }
+/** Who has the zone `example.org`. */
+const zoneOwner = { now: account }
 const nobody = (): never => assert.fail('no Worker is given anything')
 const house: House = {
   events: { handles: nobody, queue: nobody, scheduled: nobody, onDeployed: nobody },
@@ -38,6 +40,10 @@ const house: House = {
   queues,
   domain: 'example.com',
   urlOf: (host) => `https://${host}`,
+  ownerOf: (host) =>
+    /(^|\.)example\.org$/.test(host)
+      ? { account: zoneOwner.now, id: 'z1', name: 'example.org' }
+      : undefined,
 }
 const started = live.start?.(house) ?? nothing
 after(async () => {
@@ -340,6 +346,49 @@ test('a public address is the bucket’s for good', async () => {
   assert.equal(before.enabled, false)
   const enabled = await ask('PUT', `${root}/domains/managed`, json({ enabled: true }))
   assert.deepEqual(enabled.result, { ...before, enabled: true })
+})
+
+test('custom domains are of zones of the account, and one bucket’s each', async () => {
+  const root = `${await newBucket('domains')}/domains/custom`
+  const other = `${await newBucket('domains-2')}/domains/custom`
+  const add = (to: string, domain: string, more: object = {}) =>
+    ask('POST', to, json({ domain, enabled: true, zoneId: 'z1', ...more }))
+  assert.equal((await add(root, 'Media.example.org', { minTLS: '1.2' })).status, 200)
+  assert.equal((await add(root, 'media.example.org')).code, 10_062)
+  assert.equal((await add(other, 'media.example.org')).code, 10_062)
+  assert.equal((await add(root, 'media.example.net')).code, 10_063)
+  assert.equal((await add(root, 'other.example.org', { zoneId: 'z2' })).status, 400)
+  assert.equal((await add(root, 'no name.example.org')).status, 400)
+  const shown = {
+    domain: 'media.example.org',
+    enabled: true,
+    status: { ownership: 'active', ssl: 'unknown' },
+    minTLS: '1.2',
+    zoneId: 'z1',
+    zoneName: 'example.org',
+  }
+  assert.deepEqual((await ask('GET', root)).result, { domains: [shown] })
+  const url = {
+    method: 'GET',
+    url: '/none',
+    hostname: 'x',
+    protocol: 'http',
+    header: () => undefined,
+  } as const
+  assert.equal((await live.hosts?.find('media.example.org')?.(url))?.status, 404)
+  await ask('PUT', `${root}/media.example.org`, json({ enabled: false }))
+  assert.equal(live.hosts?.find('media.example.org'), undefined)
+  await ask('PUT', `${root}/media.example.org`, json({ enabled: true }))
+  zoneOwner.now = otherAccount
+  assert.equal(live.hosts?.find('media.example.org'), undefined)
+  assert.equal(
+    (await ask('GET', `${root}/media.example.org`)).result.status.ownership,
+    'deactivated',
+  )
+  zoneOwner.now = account
+  await ask('DELETE', `${root}/media.example.org`)
+  assert.equal((await ask('GET', `${root}/media.example.org`)).code, 10_060)
+  assert.equal((await add(other, 'media.example.org')).status, 200)
 })
 
 test('a binding to a bucket that the account has not is refused', async () => {

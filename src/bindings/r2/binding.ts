@@ -1,5 +1,6 @@
 import { defineBinding, type House, type LiveBinding } from '#contract/binding.ts'
 import type { Ports } from '#contract/ports.ts'
+import type { ZoneOwner } from '#contract/snapshot.ts'
 import { notificationsApi, r2Api } from './api.ts'
 import { boundBucketNotFound } from './errors.ts'
 import { openParts } from './parts.ts'
@@ -23,8 +24,10 @@ export async function openR2(ports: Ports): Promise<LiveBinding> {
   let house: House | undefined
   const parts = await openParts(ports)
   const upkeep = new Upkeep(parts)
+  const ownerOf = (host: string): ZoneOwner | undefined => house?.ownerOf(host)
   const options = {
     ...parts,
+    ownerOf,
     queues: () => house?.queues,
     publicHost: (publicId: string) =>
       house ? new URL(house.urlOf(publicHostOf(publicId, house.domain))).host : '',
@@ -36,7 +39,7 @@ export async function openR2(ports: Ports): Promise<LiveBinding> {
       return entry
     },
     serve: (grant) => serveR2(parts, grant),
-    hosts: new PublicBuckets({ ...parts, domain: () => house?.domain }),
+    hosts: new PublicBuckets({ ...parts, ownerOf, domain: () => house?.domain }),
     api: [r2Api(options), notificationsApi(options)],
     protocols: [s3Protocol(parts)],
     start(given) {

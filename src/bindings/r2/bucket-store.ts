@@ -49,13 +49,18 @@ export class BucketStore {
   readonly #ports: Ports
   readonly #buckets: Map<string, Bucket>
   readonly #publics = new Map<string, string>()
+  /** Custom domains, whether or not they are enabled. */
+  readonly #domains = new Map<string, string>()
   /** Changes of settings are made one by one: they are read, changed and written. */
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(ports: Ports, buckets: readonly Bucket[]) {
     this.#ports = ports
     this.#buckets = new Map(buckets.map((bucket) => [idOf(bucket), bucket]))
-    for (const bucket of buckets) this.#publics.set(bucket.settings.publicId, idOf(bucket))
+    for (const bucket of buckets) {
+      this.#publics.set(bucket.settings.publicId, idOf(bucket))
+      for (const { domain } of bucket.settings.domains) this.#domains.set(domain, idOf(bucket))
+    }
   }
 
   get all(): Iterable<Bucket> {
@@ -84,6 +89,12 @@ export class BucketStore {
   /** The bucket of a public address, whether or not that answers. */
   findPublic(publicId: string): Bucket | undefined {
     const id = this.#publics.get(publicId)
+    return id === undefined ? undefined : this.#buckets.get(id)
+  }
+
+  /** The bucket of a custom domain, whether or not that is enabled. */
+  findDomain(domain: string): Bucket | undefined {
+    const id = this.#domains.get(domain)
     return id === undefined ? undefined : this.#buckets.get(id)
   }
 
@@ -135,6 +146,7 @@ export class BucketStore {
     if (results[3]?.changes === 1) {
       this.#buckets.delete(idOf(bucket))
       this.#publics.delete(settings.publicId)
+      for (const { domain } of settings.domains) this.#domains.delete(domain)
       return
     }
     throw this.find(bucket.account, bucket.jurisdiction, bucket.name)
@@ -167,6 +179,8 @@ export class BucketStore {
     if (updated?.changes !== 1) throw bucketNotFound()
     const next = { ...now, settings }
     this.#buckets.set(idOf(next), next)
+    for (const { domain } of now.settings.domains) this.#domains.delete(domain)
+    for (const { domain } of settings.domains) this.#domains.set(domain, idOf(next))
     return next
   }
 

@@ -131,6 +131,16 @@ export const domainNotFound = defineError(
   404,
   (domain: string) => `The bucket has no domain ${domain}.`,
 )
+export const domainTaken = defineError(
+  10_062,
+  409,
+  (domain: string) => `The domain ${domain} is another bucket’s.`,
+)
+export const domainOutsideZone = defineError(
+  10_063,
+  400,
+  (domain: string) => `The domain ${domain} is in no zone of this account.`,
+)
 export const tooLarge = defineError(
   100_100,
   400,

@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import type { Caller } from '#contract/binding.ts'
 import type { QueuePort } from '#contract/queues.ts'
+import type { ZoneOwner } from '#contract/snapshot.ts'
 import type { Parts } from './parts.ts'
 import type { Bucket } from './records.ts'
 import type { Jurisdiction } from './schema.ts'
@@ -8,6 +9,8 @@ import type { Jurisdiction } from './schema.ts'
 export type ApiOptions = Parts & {
   /** Where notifications go; absent until everything is back, or where there are no queues. */
   readonly queues: () => QueuePort | undefined
+  /** Whose a host is; nobody's until everything is back. */
+  readonly ownerOf: (host: string) => ZoneOwner | undefined
   /** Where visitors reach a public bucket, by the label that it has; absent until that is known. */
   readonly publicHost: (publicId: string) => string
 }

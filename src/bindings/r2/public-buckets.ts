@@ -2,6 +2,7 @@ import type { SiteReply, SiteRequest } from '#contract/assets.ts'
 import { ApiError, messageOf } from '#contract/errors.ts'
 import type { HostAnswer, HostServer } from '#contract/hosts.ts'
 import type { Log } from '#contract/ports/log.ts'
+import type { ZoneOwner } from '#contract/snapshot.ts'
 import type { BucketStore } from './bucket-store.ts'
 import { judge } from './conditions.ts'
 import { corsHeaders, preflightHeaders } from './cors.ts'
@@ -18,6 +19,8 @@ export type PublicOptions = {
   readonly log: Log
   /** Below which public buckets answer; `undefined` until that is known. */
   readonly domain: () => string | undefined
+  /** Whose a host is. */
+  readonly ownerOf: (host: string) => ZoneOwner | undefined
 }
 
 /** Where a bucket answers that is public. */
@@ -34,6 +37,23 @@ export class PublicBuckets implements HostServer {
   }
 
   find(hostname: string): HostAnswer | undefined {
+    const bucket = this.#ofDomain(hostname) ?? this.#ofLabel(hostname)
+    return bucket && ((request) => this.#answer(bucket, request))
+  }
+
+  /** A zone may have been given to somebody else since. */
+  #ofDomain(hostname: string): Bucket | undefined {
+    const bucket = this.#options.buckets.findDomain(hostname)
+    if (!bucket) return undefined
+    const isEnabled = bucket.settings.domains.some(
+      ({ domain, enabled }) => domain === hostname && enabled,
+    )
+    return isEnabled && this.#options.ownerOf(hostname)?.account === bucket.account
+      ? bucket
+      : undefined
+  }
+
+  #ofLabel(hostname: string): Bucket | undefined {
     // Most hosts are a Worker's, and begin with something else.
     if (!hostname.startsWith('pub-')) return undefined
     const { buckets, domain } = this.#options
@@ -43,7 +63,7 @@ export class PublicBuckets implements HostServer {
       bucket?.settings.isPublic === true &&
       below !== undefined &&
       hostname === publicHostOf(bucket.settings.publicId, below)
-    return isOurs ? (request) => this.#answer(bucket, request) : undefined
+    return isOurs ? bucket : undefined
   }
 
   async #answer(bucket: Bucket, request: SiteRequest): Promise<SiteReply> {

@@ -66,12 +66,16 @@ export const notificationRule = z.object({
 export type NotificationRule = z.output<typeof notificationRule>
 
 export const customDomain = z.object({
-  domain: z.string(),
+  domain: z
+    .string()
+    .max(253)
+    .regex(/^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$/i),
   enabled: z.boolean(),
-  zoneId: z.string().optional(),
-  minTLS: z.string().optional(),
-  ciphers: z.array(z.string()).optional(),
+  zoneId: z.string().max(64).optional(),
+  minTLS: z.enum(['1.0', '1.1', '1.2', '1.3']).optional(),
+  ciphers: z.array(z.string().max(255)).max(100).optional(),
 })
+export type CustomDomain = z.output<typeof customDomain>
 
 export const bucketSettings = z.object({
   storageClass,
