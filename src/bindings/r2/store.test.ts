@@ -16,6 +16,7 @@ import { Digests } from './digests.ts'
 import { openParts, type Parts } from './parts.ts'
 import type { Bucket } from './records.ts'
 import { seal, sealedRange, unseal } from './sealing.ts'
+import { Upkeep } from './upkeep.ts'
 
 const migrations = r2Bucket.migrations ?? assert.fail()
 
@@ -227,6 +228,32 @@ suite(`objects (seed ${seed})`, () => {
     await eventually(async () => !(await parts.content.checkBlobs()))
     assert.equal((await files(path)).length, 1)
     assert.equal(await ports.blob.get(key), undefined)
+  })
+
+  test('an upload that nobody completes is dropped after a week, and its parts', async () => {
+    await using fixture = await open()
+    const { parts, bucket, path, clock } = fixture
+    const id = await parts.uploads.create(bucket, { ...metadata, key: 'u' })
+    const part = { key: 'u', id, number: 1, content: content(filled(10, 1)) }
+    await parts.uploads.putPart(bucket, part)
+    await using _ = new Upkeep(parts)
+    const day = 24 * 3_600_000
+    const state = async () => {
+      clock.moveBy(20)
+      return (await parts.uploads.find(bucket, 'u', id))?.state
+    }
+    clock.moveBy(6 * day)
+    for (let n = 0; n < 10; n++) assert.equal(await state(), 'open')
+    clock.moveBy(day)
+    await eventually(async () => (await state()) === 'aborted')
+    await eventually(async () => {
+      clock.moveBy(10_000)
+      return (await files(path)).length === 0
+    })
+    // What is asked of it then is answered as of one that has ended, for a while.
+    await parts.uploads.abort(bucket, 'u', id)
+    clock.moveBy(7 * day)
+    await eventually(async () => (await state()) === undefined)
   })
 
   test('a bucket goes when it is empty, and its open uploads with it', async () => {
