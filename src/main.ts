@@ -37,7 +37,7 @@ import { openVault, vaultMigrations } from '#drivers/vault/local/driver.ts'
 import { createEgress } from '#egress/server.ts'
 import { openCertificates, ownFolder } from '#ingress/certificates.ts'
 import { Front, type TlsFront } from '#ingress/front.ts'
-import { createIngress, type Ingress } from '#ingress/server.ts'
+import { createIngress, type Ingress, type IngressOptions } from '#ingress/server.ts'
 import { trustIn } from '#ingress/visitor.ts'
 import { workerdPath } from '#runtime/binary.ts'
 import { startCellHost } from '#runtime/host.ts'
@@ -78,17 +78,16 @@ export async function startServer(config: Config): Promise<RunningServer> {
   const acme = new Acme()
   const open = (binding: Binding): Promise<Ports> => portsOf(binding, { config, drivers, stack })
   const served = await openBindings(bindings, open, stack)
-  const ingress = createIngress({
-    ...drivers,
-    httpsRedirect: config.httpsRedirect,
-    challenges: acme.challenges,
-    trust: trustOf(config.trustedProxies),
-    sites: served.map(({ live }) => live?.sites).find((sites) => sites !== undefined),
-    hosts: served.flatMap(({ live }) => (live?.hosts ? [live.hosts] : [])),
-    waker: { wake: (worker) => host.wake(worker) },
-  })
-  stack.use(ingress)
-  const code = drivers.blob
+  const ingress = stack.use(
+    createIngress({
+      ...drivers,
+      httpsRedirect: config.httpsRedirect,
+      challenges: acme.challenges,
+      trust: trustOf(config.trustedProxies),
+      ...lookedAt(served),
+      waker: { wake: (worker) => host.wake(worker) },
+    }),
+  )
   const objectsDirectory = join(config.dataDirectory, 'objects')
   const host = stack.use(
     await startCellHost({
@@ -96,7 +95,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       workerdPath,
       objectsDirectory,
       runDirectory: await socketDirectory(config.dataDirectory),
-      readModule: (key) => readModule(code, key),
+      readModule: (key) => readModule(drivers.blob, key),
       decide: decideChange,
       backplane: createBackplane({ serve: serveBy(served), log: drivers.log }),
       egress: createEgress({ ...config.egress, log: drivers.log }),
@@ -157,6 +156,14 @@ async function writeAdmin(
     WRANGLER_SEND_METRICS: 'false',
   }
   await writePrivateFile(adminPath(config), printEnvironmentFile(admin))
+}
+
+/** What ingress asks before it looks for a Worker's process. */
+function lookedAt(served: readonly ServedBinding[]): Pick<IngressOptions, 'sites' | 'hosts'> {
+  return {
+    sites: served.map(({ live }) => live?.sites).find((sites) => sites !== undefined),
+    hosts: served.flatMap(({ live }) => (live?.hosts ? [live.hosts] : [])),
+  }
 }
 
 function cellSettings({ sleepMs, limits, isolation }: Config) {
