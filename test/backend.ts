@@ -5,6 +5,13 @@ import { accountId, workerName } from '#contract/ids.ts'
 
 export const account = accountId.parse('a'.repeat(32))
 export const otherAccount = accountId.parse('b'.repeat(32))
+/** Where a house is that has no address. */
+export const nowhere = {
+  domain: 'localhost',
+  urlOf: (host: string): string => `http://${host}`,
+  ownerOf: (): undefined => undefined,
+}
+
 export const caller = { account, email: 'me@example.com' }
 
 export type Answer = {

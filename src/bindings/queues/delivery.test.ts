@@ -5,7 +5,7 @@ import type { EventPort, QueueBatch, QueueOutcome } from '#contract/events.ts'
 import type { AccountId } from '#contract/ids.ts'
 import { type Sql, sql } from '#contract/ports/sql.ts'
 import { apiOf, json } from '#test/api.ts'
-import { account, caller, otherAccount } from '#test/backend.ts'
+import { account, caller, otherAccount, nowhere } from '#test/backend.ts'
 import { openPorts } from '#test/ports.ts'
 import { ended } from '#test/queue-result.ts'
 import { eventually, temporaryFolder } from '#test/temporary.ts'
@@ -46,9 +46,7 @@ const events: EventPort = {
     return { [Symbol.dispose]: () => void listeners.delete(listener) }
   },
 }
-const urlOf = (host: string): string => `http://${host}`
-const house = { events, bindings: () => [], queues: live.queues, domain: 'localhost', urlOf }
-const started = live.start?.(house)
+const started = live.start?.({ ...nowhere, events, bindings: () => [], queues: live.queues })
 after(async () => {
   await started?.[Symbol.asyncDispose]()
   await live[Symbol.asyncDispose]()
@@ -141,7 +139,12 @@ test('what is leased while everything stops is delivered before that', async () 
     [Symbol.asyncDispose]: () => own.sql[Symbol.asyncDispose](),
   }
   await using stopped = await openQueues({ ...own, sql: stopAtLease })
-  const running = stopped.start?.({ ...house, queues: stopped.queues })
+  const running = stopped.start?.({
+    ...nowhere,
+    events,
+    bindings: () => [],
+    queues: stopped.queues,
+  })
   let isOver = false
   deploy('stopping', async () => {
     await new Promise((resolve) => void setTimeout(resolve, 100))
