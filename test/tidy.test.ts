@@ -46,7 +46,7 @@ const ownFiles: Readonly<Record<string, RegExp>> = {
     /^(answer|base-path|conditional|config|content|encoding|entry|headers|kept|manifest|manifests|paths|pattern|range|redirects|reply|rule-url|router|run-worker-first|server|sites|sweep|token|uploads|variants)\.ts$/,
   queues:
     /^(clock-view|consumer-api|deliveries|delivery|due|insert-store|message-api|message-store|pace|pull-api|queue-api|queues|sender|settle|subscription-api|subscription-store|upkeep)\.ts$/,
-  r2: /^(body|bucket-api|bucket-store|conditions|content-store|cors|courier|crc|credentials|digests|domain-api|http|key-api|key-store|listing|native|notices-store|notification-api|object-api|object-store|operation|parts|public-buckets|range|records|rules|rules-api|s3|s3-[a-z]+|sealing|settings|upkeep|upload-store)\.ts$/,
+  r2: /^(body|bucket-api|bucket-store|conditions|content-store|cors|courier|crc|credentials|datasets|digests|domain-api|http|key-api|key-store|listing|native|notices-store|notification-api|object-api|object-store|operation|parts|public-buckets|range|records|rules|rules-api|s3|s3-[a-z]+|sealing|settings|upkeep|upload-store)\.ts$/,
 }
 
 /** Folders whose binding is not there yet: what is in them is tested and not in the list. */

@@ -67,6 +67,7 @@ withEachWrangler('R2', (wrangler) => {
     }
     await wrangler.ok(['r2', 'object', 'get', 'media/a/b/c.txt', '--file', 'down.bin', ...remote])
     assert.deepEqual(await readFile(join(folder, 'down.bin')), bytes)
+    assert.match(await bucket('info', 'media'), /object_count:\s+2\s[^]*bucket_size:\s+600 kB/)
     await wrangler.fails(['r2', 'bucket', 'delete', 'media'], /not empty/)
     await wrangler.ok(['r2', 'object', 'delete', 'media/plain', ...remote])
     assert.equal(await wrangler.visit('reader', '/plain'), 'nothing')

@@ -51,6 +51,8 @@ export interface LiveBinding extends AsyncDisposable {
   readonly guardedApi?: readonly GuardedMount[]
   /** What it speaks beside REST, on the API's listener. */
   readonly protocols?: readonly Protocol[]
+  /** What the GraphQL API has of it, by name. */
+  readonly datasets?: Readonly<Record<string, Dataset>>
   /** The files of Workers: at most one kind of binding has them. */
   readonly sites?: Sites
   /** Hosts that visitors reach it at, without a Worker. */
@@ -80,6 +82,9 @@ export type House = EventHost & {
   /** Whose a host is; `undefined` if it is in no account's zone. At once, and as of now. */
   readonly ownerOf: (host: string) => ZoneOwner | undefined
 }
+
+/** Rows of an account: those that a filter is for, the newest first. What it does not know it ignores. */
+export type Dataset = (account: AccountId, filter: JsonObject) => Promise<readonly JsonObject[]>
 
 /** REST resources of one product below `/client/v4/accounts/:account_id`. */
 export type ApiMount = {

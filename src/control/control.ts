@@ -1,4 +1,5 @@
 import type { ServedBinding } from '#contract/binding.ts'
+import type { Dataset } from '#contract/binding.ts'
 import type { CellHost, CellPlan } from '#contract/cell.ts'
 import type { Ports } from '#contract/ports.ts'
 import type { ObjectFiles } from '#contract/ports/object-files.ts'
@@ -13,6 +14,7 @@ import { CronTriggers } from './cron-triggers.ts'
 import { domainRoutes } from './domains-api.ts'
 import { Domains } from './domains.ts'
 import { emptyAccountRoutes } from './empty-api.ts'
+import { graphqlRoutes } from './graphql-api.ts'
 import { type Administrator, Identities } from './identities.ts'
 import { accountRoutes, identityRoutes } from './identity-api.ts'
 import { IdentityStore } from './identity-store.ts'
@@ -148,7 +150,12 @@ function apiOf(options: ControlOptions, parts: Parts): AppOptions {
     identities: identityStore,
     mounts: [...registry.lives].flatMap(({ api }) => api ?? []),
     guardedMounts: [...registry.lives].flatMap(({ guardedApi }) => guardedApi ?? []),
-    routes: [...identityRoutes(ofIdentities), ...zoneRoutes(parts), ...statusRoutes(options.host)],
+    routes: [
+      ...identityRoutes(ofIdentities),
+      ...zoneRoutes(parts),
+      ...statusRoutes(options.host),
+      ...graphqlRoutes(datasetsOf(registry)),
+    ],
     accountRoutes: [
       ...accountRoutes(ofIdentities),
       ...emptyAccountRoutes,
@@ -163,4 +170,9 @@ function apiOf(options: ControlOptions, parts: Parts): AppOptions {
       ...workerRoutes(ofWorkers),
     ],
   }
+}
+
+/** What products tell of themselves in numbers. */
+function datasetsOf(registry: Registry): Readonly<Record<string, Dataset>> {
+  return Object.assign({}, ...[...registry.lives].map(({ datasets }) => datasets ?? {}))
 }

@@ -2,6 +2,7 @@ import { defineBinding, type House, type LiveBinding } from '#contract/binding.t
 import type { Ports } from '#contract/ports.ts'
 import type { ZoneOwner } from '#contract/snapshot.ts'
 import { notificationsApi, r2Api } from './api.ts'
+import { r2Datasets } from './datasets.ts'
 import { boundBucketNotFound } from './errors.ts'
 import { openParts } from './parts.ts'
 import { PublicBuckets, publicHostOf } from './public-buckets.ts'
@@ -39,6 +40,7 @@ export async function openR2(ports: Ports): Promise<LiveBinding> {
       return entry
     },
     serve: (grant) => serveR2(parts, grant),
+    datasets: r2Datasets(parts),
     hosts: new PublicBuckets({ ...parts, ownerOf, domain: () => house?.domain }),
     api: [r2Api(options), notificationsApi(options)],
     protocols: [s3Protocol(parts)],
