@@ -106,7 +106,10 @@ test(`kill -9 of the server: what was acknowledged is there, whole, and nothing 
   for (let round = 0; round < rounds; round++) {
     const over = new AbortController()
     const writers = Array.from({ length: 8 }, () => write(over.signal))
-    await new Promise((resolve) => void setTimeout(resolve, 300 + random() * 400))
+    // A loaded machine needs its time to get under way; the kill comes at any moment after that.
+    const enough = acknowledged.size + 12
+    await eventually(() => acknowledged.size >= enough, 30_000)
+    await new Promise((resolve) => void setTimeout(resolve, random() * 500))
     await server.kill()
     over.abort()
     await Promise.all(writers)
@@ -121,7 +124,6 @@ test(`kill -9 of the server: what was acknowledged is there, whole, and nothing 
     const bytes = Buffer.from(await (await server.visit('media', `/${key}`)).arrayBuffer())
     assert.equal(etagOf(bytes), etag, key)
   }
-  assert.ok(acknowledged.size > rounds * 10, `${acknowledged.size} objects`)
   await eventually(async () => {
     const [there, named] = [await files(server), namedFiles(server)]
     return there.length === named.size && there.every((file) => named.has(file))

@@ -37,7 +37,10 @@ export type BackendReply = {
   /** The reason phrase: for KV and Queues it is the channel of error messages. */
   readonly reason?: string
   readonly headers?: Readonly<Record<string, string>>
-  /** Bytes with a known length, or a stream. Errors of KV and Queues must have none. */
+  /**
+   * Bytes with a known length, or a stream, of which each piece is used up before the next is asked
+   * for: that may overwrite it. Errors of KV and Queues must have none.
+   */
   readonly body?: Uint8Array | string | AsyncIterable<Uint8Array>
 }
 

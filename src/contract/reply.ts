@@ -18,18 +18,19 @@ export async function sendReply(response: ServerResponse, reply: BackendReply): 
   response.writeHead(status, headers)
   for await (const chunk of body) {
     if (response.destroyed) return
-    if (!response.write(chunk)) await writable(response)
+    await written(response, chunk)
   }
   response.end()
 }
 
-/** Resolves when more can be written, or nobody is there to read any more. */
-function writable(response: ServerResponse): Promise<void> {
+/** Resolves when a piece has gone out, or nobody is there to read it any more. */
+function written(response: ServerResponse, chunk: Uint8Array): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
-      response.off('drain', done).off('close', done)
+      response.off('close', done)
       resolve()
     }
-    response.on('drain', done).on('close', done)
+    response.once('close', done)
+    response.write(chunk, done)
   })
 }

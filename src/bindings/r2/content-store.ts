@@ -36,6 +36,13 @@ export type Written = {
 /** An object's bytes, or those of a part of it. */
 export type Opened = Uint8Array | AsyncIterable<Uint8Array>
 
+export type Reading = {
+  /** The key that the bytes are encrypted under, if they are. */
+  readonly key: Uint8Array | undefined
+  /** Whether pieces of a stream may be overwritten once the next is asked for: that is cheaper. */
+  readonly isLent?: boolean | undefined
+}
+
 type Piece = { readonly blob: BlobKey; readonly size: number }
 
 const stepBlobs = 100
@@ -99,7 +106,7 @@ export class ContentStore implements AsyncDisposable {
   async open(
     { place, size }: { readonly place: Place; readonly size: number },
     { offset, length }: Range,
-    key: Uint8Array | undefined,
+    how: Reading,
   ): Promise<Opened | undefined> {
     const range = { start: offset, end: offset + length }
     switch (place.type) {
@@ -107,10 +114,10 @@ export class ContentStore implements AsyncDisposable {
         return place.value.subarray(range.start, range.end)
       case 'blob': {
         const reader = await this.#ports.blob.get(place.blob)
-        return reader && streamOf(reader, { ...place, size, key }, range)
+        return reader && streamOf(reader, { ...place, size, ...how }, range)
       }
       case 'parts':
-        return this.#openParts(place.upload, { size, range, key })
+        return this.#openParts(place.upload, { size, range, ...how })
     }
   }
 
@@ -137,10 +144,9 @@ export class ContentStore implements AsyncDisposable {
 
   async #openParts(
     upload: string,
-    wanted: {
+    wanted: Reading & {
       readonly size: number
       readonly range: ByteRange
-      readonly key: Uint8Array | undefined
     },
   ): Promise<Opened | undefined> {
     this.#readers.set(upload, (this.#readers.get(upload) ?? 0) + 1)
@@ -172,7 +178,7 @@ export class ContentStore implements AsyncDisposable {
 
   async *#readParts(
     pieces: readonly Piece[],
-    { range, key }: { readonly range: ByteRange; readonly key: Uint8Array | undefined },
+    { range, ...how }: Reading & { readonly range: ByteRange },
     release: () => void,
   ): AsyncGenerator<Uint8Array> {
     try {
@@ -184,7 +190,7 @@ export class ContentStore implements AsyncDisposable {
         if (start >= end) continue
         const reader = await this.#ports.blob.get(piece.blob)
         if (!reader) throw new Error('a part is missing from the blob store')
-        yield* streamOf(reader, { ...piece, key }, { start, end })
+        yield* streamOf(reader, { ...how, ...piece }, { start, end })
       }
     } finally {
       release()
@@ -257,10 +263,10 @@ function resultsOf({ expected }: Content, digests: Digests): Written['checksums'
 
 function streamOf(
   reader: BlobReader,
-  sealed: Piece & { readonly key: Uint8Array | undefined },
+  sealed: Piece & Reading,
   range: ByteRange,
 ): AsyncIterable<Uint8Array> {
-  const { key } = sealed
-  if (!key) return reader.stream(range)
+  const { key, isLent } = sealed
+  if (!key) return isLent ? reader.lend(range) : reader.stream(range)
   return unseal(reader.stream(sealedRange(range)), { ...sealed, key }, range)
 }

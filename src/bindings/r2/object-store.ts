@@ -105,9 +105,12 @@ export class ObjectStore {
     key: string,
     {
       ssecKey,
+      isLent,
       wanted,
     }: {
       readonly ssecKey: Uint8Array | undefined
+      /** Whether pieces may be overwritten once the next is asked for. */
+      readonly isLent?: boolean
       /** Decides, once the object is known. What it throws is passed on. */
       readonly wanted: (object: StoredObject) => Wanted
     },
@@ -125,7 +128,10 @@ export class ObjectStore {
       const decided = wanted(object)
       if (!decided.range) return { object, wanted: decided, opened: new Uint8Array() }
       const of = { place: placeOf(row), size: object.size }
-      const opened = await this.#content.open(of, decided.range, ssecKey)
+      const opened = await this.#content.open(of, decided.range, {
+        key: ssecKey,
+        isLent,
+      })
       if (opened) return { object, wanted: decided, opened }
     }
     throw new Error('the bytes of an object are missing')

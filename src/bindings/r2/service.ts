@@ -142,6 +142,7 @@ async function head({ bucket, objects }: Call, told: CallOf<'head'>): Promise<Ba
 async function get({ bucket, objects }: Call, told: CallOf<'get'>): Promise<BackendReply> {
   const found = await objects.get(bucket, checkKey(told.object), {
     ssecKey: keyOf(told),
+    isLent: true,
     wanted: (object) => {
       if (told.onlyIf && !holds(told.onlyIf, object)) return { range: undefined, asked: undefined }
       const asked = rangeOf(told, object.size)

@@ -33,6 +33,8 @@ export interface BlobReader extends AsyncDisposable {
   readonly size: number
   /** The bytes from `start` up to, not including, `end`; all by default. Call once. */
   stream(range?: { readonly start: number; readonly end: number }): AsyncIterable<Uint8Array>
+  /** As `stream`, but pieces are lent: each is overwritten once the next is asked for. */
+  lend(range?: { readonly start: number; readonly end: number }): AsyncIterable<Uint8Array>
   /** All bytes at once. Call once, and only where the size is known to be small. */
   bytes(): Promise<Uint8Array>
 }

@@ -97,6 +97,8 @@ class FileBlobs implements Blob {
   }
 }
 
+type ByteRange = { readonly start: number; readonly end: number }
+
 class FileReader implements BlobReader {
   readonly size: number
   readonly #file: FileHandle
@@ -106,15 +108,28 @@ class FileReader implements BlobReader {
     this.size = size
   }
 
-  async *stream(range?: {
-    readonly start: number
-    readonly end: number
-  }): AsyncGenerator<Uint8Array> {
+  stream(range?: ByteRange): AsyncIterable<Uint8Array> {
+    return this.#read(range, (size) => new Uint8Array(size))
+  }
+
+  lend(range?: ByteRange): AsyncIterable<Uint8Array> {
+    // Memory that is made and dropped for each piece is most of what a large blob would cost.
+    let lent = new Uint8Array()
+    return this.#read(range, (size) => {
+      if (lent.byteLength < size) lent = new Uint8Array(size)
+      return lent.subarray(0, size)
+    })
+  }
+
+  async *#read(
+    range: ByteRange | undefined,
+    bufferOf: (size: number) => Uint8Array,
+  ): AsyncGenerator<Uint8Array> {
     let at = range?.start ?? 0
     const end = Math.min(range?.end ?? this.size, this.size)
     try {
       while (at < end) {
-        const chunk = new Uint8Array(Math.min(chunkBytes, end - at))
+        const chunk = bufferOf(Math.min(chunkBytes, end - at))
         const { bytesRead } = await this.#file.read(chunk, 0, chunk.byteLength, at)
         if (bytesRead === 0) throw new Error('a blob ended before its size')
         at += bytesRead
