@@ -29,12 +29,14 @@ const tasks = {
       return test([file], { timeoutMs: 3_600_000 })
     }
     process.env.BINDERY_TEST_SOAK_SECONDS ??= '600'
+    process.env.BINDERY_TEST_WRANGLERS ??= 'all'
     return (
       (await test(['test/soak.test.ts'], { timeoutMs: 3_600_000 })) ||
       (await soak('test/crash.test.ts', '200')) ||
       (await soak('test/objects-crash.test.ts', '1000')) ||
       // 250 messages a kill.
-      (await soak('test/queues-crash.test.ts', '400'))
+      (await soak('test/queues-crash.test.ts', '400')) ||
+      (await test(globSync(root, ['test'], /wrangler-[a-z0-9]+\.test\.ts$/)))
     )
   },
 }

@@ -43,6 +43,7 @@ export async function getObject(call: ObjectCall): Promise<BackendReply> {
   const { bucket, key, objects, head } = call
   const found = await objects.get(bucket, key, {
     ssecKey: ssecKeyOf(head),
+    isLent: true,
     wanted: (object) => wantedOf(head, object),
   })
   if (!found) throw keyNotFound()
