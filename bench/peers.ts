@@ -20,8 +20,14 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const worker = join(root, 'bench', 'worker')
 const startMs = 60_000
 
+/** A Bindery, with what wrangler does to it. */
+export interface BinderyPeer extends Peer {
+  /** Runs wrangler in the project that is deployed; gives what it says. */
+  wrangler(...args: readonly string[]): Promise<string>
+}
+
 /** This repository, as an operator runs it, with the Worker deployed by wrangler. */
-export async function startBindery(from = worker): Promise<Peer> {
+export async function startBindery(from = worker): Promise<BinderyPeer> {
   const folder = await copyOf(from)
   const [listen, api] = [await freePort(), await freePort()]
   const data = join(folder, 'data')
@@ -39,17 +45,13 @@ export async function startBindery(from = worker): Promise<Peer> {
     'warn',
   ])
   await answers(`http://127.0.0.1:${api}/health`)
-  const wrangler = join(root, 'node_modules', 'wrangler', 'bin', 'wrangler.js')
-  await run(
-    'bash',
-    ['-c', `set -a; . "${data}/admin.env"; CI=1 exec "${process.execPath}" "${wrangler}" deploy`],
-    folder,
-  )
-  return peer('bindery', child, {
-    folder,
-    url: `http://127.0.0.1:${listen}`,
-    host: 'bench.localhost',
-  })
+  const program = join(root, 'node_modules', 'wrangler', 'bin', 'wrangler.js')
+  const script = `set -a; . "${data}/admin.env"; CI=1 exec "${process.execPath}" "${program}" "$@"`
+  const wrangler = (...args: readonly string[]): Promise<string> =>
+    run('bash', ['-c', script, 'wrangler', ...args], folder)
+  await wrangler('deploy')
+  const url = `http://127.0.0.1:${listen}`
+  return { ...peer('bindery', child, { folder, url, host: 'bench.localhost' }), wrangler }
 }
 
 /** Of the bench Worker. */

@@ -38,15 +38,9 @@ const works: readonly Work[] = [
 
 const project = fileURLToPath(new URL('worker/r2', import.meta.url))
 await using stack = new AsyncDisposableStack()
-const running: Peer[] = []
-const starts = [
-  () => startBindery(project),
-  () => startMiniflare(project, { r2Buckets: { MEDIA: 'media' } }),
-]
-for (const start of starts) {
-  running.push(stack.use(await start()))
-  process.stdout.write(`started ${running.at(-1)?.name}\n`)
-}
+const bindery = stack.use(await startBindery(project))
+const miniflare = stack.use(await startMiniflare(project, { r2Buckets: { MEDIA: 'media' } }))
+const running: readonly Peer[] = [bindery, miniflare]
 
 for (const each of running) await download(each, '/prepare')
 for (const work of works) {
@@ -74,18 +68,20 @@ function inTurn(peers: readonly Peer[], round: number): readonly Peer[] {
 }
 
 async function compareHuge(): Promise<void> {
-  const [ours] = running
-  if (!ours) return
   const files = stack.use(await startFileServer())
-  await download(ours, '/prepare-huge')
-  const peers = [ours, files]
+  await download(bindery, '/prepare-huge')
+  const shown = await bindery.wrangler('r2', 'bucket', 'dev-url', 'enable', 'media', '--force')
+  const host = /pub-[0-9a-f]+\.r2\.localhost/.exec(shown)?.[0]
+  if (host === undefined) throw new Error(`there is no public address: ${shown}`)
+  // By its Worker, and by the public address of the bucket.
+  const peers: readonly Peer[] = [bindery, { ...bindery, name: 'public', host }, files]
   const found = new Map(
     peers.map(({ name }) => [name, [] as { mibPerSecond: number; cpuMs: number }[]]),
   )
   for (let round = 0; round < rounds; round++) {
     for (const at of inTurn(peers, round)) {
       const [began, used] = [performance.now(), cpuUs(at.pid)]
-      const bytes = await download(at, '/get-huge')
+      const bytes = await download(at, at.name === 'public' ? '/huge' : '/get-huge')
       const mibPerSecond = bytes / 1024 ** 2 / ((performance.now() - began) / 1000)
       found.get(at.name)?.push({ mibPerSecond, cpuMs: (cpuUs(at.pid) - used) / 1000 })
     }

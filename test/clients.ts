@@ -162,25 +162,38 @@ export class Wrangler implements AsyncDisposable {
   }
 }
 
-/**
- * A suite for each of the wranglers, with a server for each. `isAlike`: the one in the middle asks
- * nothing here that the newest does not; it takes part in `npm run soak` alone.
- */
-export function withEachWrangler(
-  title: string,
-  define: (wrangler: Wrangler) => void,
-  { isAlike = false }: { readonly isAlike?: boolean } = {},
-): void {
-  const isShort = process.env['BINDERY_TEST_WRANGLERS'] !== 'all'
+/** A suite for each of the wranglers, with a server for each. */
+export function withEachWrangler(title: string, define: (wrangler: Wrangler) => void): void {
   for (const version of Object.keys(wranglers) as WranglerVersion[]) {
-    const skip = isAlike && isShort && version === '4.123' && 'as the newest one, and soaked'
-    suite(`${title}, wrangler ${version}`, { skip }, () => {
-      const wrangler = new Wrangler(version)
-      before(() => wrangler.start())
-      after(() => wrangler[Symbol.asyncDispose]())
-      define(wrangler)
-    })
+    withWrangler(title, version, define)
   }
+}
+
+/**
+ * The same where the one in the middle asks nothing that the newest does not: that one takes part in
+ * `npm run soak` alone.
+ */
+export function withNewestAndOldest(title: string, define: (wrangler: Wrangler) => void): void {
+  const isWhole = process.env['BINDERY_TEST_WRANGLERS'] === 'all'
+  const versions: readonly WranglerVersion[] = [
+    '4.164',
+    ...(isWhole ? ['4.123' as const] : []),
+    '3.114',
+  ]
+  for (const version of versions) withWrangler(title, version, define)
+}
+
+function withWrangler(
+  title: string,
+  version: WranglerVersion,
+  define: (wrangler: Wrangler) => void,
+): void {
+  suite(`${title}, wrangler ${version}`, () => {
+    const wrangler = new Wrangler(version)
+    before(() => wrangler.start())
+    after(() => wrangler[Symbol.asyncDispose]())
+    define(wrangler)
+  })
 }
 
 const root = fileURLToPath(new URL('..', import.meta.url))

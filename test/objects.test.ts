@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { withEachWrangler, type Wrangler } from '#test/clients.ts'
+import { withNewestAndOldest, type Wrangler } from '#test/clients.ts'
 import { ask, call, deploy, formOf, placeOf } from '#test/deployer.ts'
 import { startLoad } from '#test/load.ts'
 import { startTestServer } from '#test/server.ts'
@@ -43,7 +43,7 @@ function files(wrangler: Wrangler): readonly string[] {
   )
 }
 
-withEachWrangler('Durable Objects', (wrangler) => {
+withNewestAndOldest('Durable Objects', (wrangler) => {
   test('made, deployed again with their data, renamed and deleted', async () => {
     const at = { cwd: 'counter' }
     const config = { ...binding, migrations: [v1] }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { withEachWrangler } from '#test/clients.ts'
+import { withNewestAndOldest } from '#test/clients.ts'
 import { call, placeOf } from '#test/deployer.ts'
 
 // Splits of traffic and previews of versions, with the unmodified wranglers that projects pin.
@@ -10,7 +10,7 @@ const says = (text: string): string =>
 const key = 'Cloudflare-Workers-Version-Key'
 const overrides = 'Cloudflare-Workers-Version-Overrides'
 
-withEachWrangler('versions that run side by side', (wrangler) => {
+withNewestAndOldest('versions that run side by side', (wrangler) => {
   /** Uploads a version that answers so; gives its id. */
   async function upload(cwd: string, text: string, ...args: readonly string[]): Promise<string> {
     await wrangler.project(cwd, {}, { 'index.js': says(text) })

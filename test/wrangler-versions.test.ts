@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { z } from 'zod'
-import { withEachWrangler } from '#test/clients.ts'
+import { withNewestAndOldest } from '#test/clients.ts'
 import { eventually } from '#test/temporary.ts'
 
 // Versions, deployments, rollbacks and secrets, with the unmodified wranglers that projects pin.
@@ -22,7 +22,7 @@ const says = (text: string): string =>
 /** Tells visitors all that is text in \`env\`. */
 const showEnv = `export default { fetch: (request, env) => Response.json(env) }`
 
-withEachWrangler('versions and secrets', (wrangler) => {
+withNewestAndOldest('versions and secrets', (wrangler) => {
   async function versionIds(cwd: string): Promise<string[]> {
     const all = await wrangler.json(z.array(version), ['versions', 'list', '--json'], { cwd })
     return all.map(({ id }) => id)

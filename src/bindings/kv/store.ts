@@ -1,5 +1,6 @@
 import { messageOf } from '#contract/errors.ts'
 import { type AccountId, accountId, type BlobKey, blobKey } from '#contract/ids.ts'
+import { compareBytes, endOfPrefix, successor } from '#contract/key-range.ts'
 import type { Ports } from '#contract/ports.ts'
 import type { BlobReader } from '#contract/ports/blob.ts'
 import {
@@ -14,7 +15,7 @@ import {
   textColumnOrNull,
 } from '#contract/ports/sql.ts'
 import { namespaceExists, namespaceNotFound, tooManyNamespaces } from './errors.ts'
-import { keyLimit, listLimit, listScanRows, namespaceLimit, valueLimit } from './limits.ts'
+import { listLimit, listScanRows, namespaceLimit, valueLimit } from './limits.ts'
 import { type ListRange, type NamespaceId, namespaceId } from './schema.ts'
 
 export type Namespace = { readonly id: NamespaceId; readonly title: string }
@@ -59,8 +60,6 @@ const stepRows = 500
 const stepBlobs = 100
 /** A blob that vanished under a reader was replaced: so often in a row, that something is wrong. */
 const readAttempts = 5
-/** Sorts after every key. */
-const afterAll = new Uint8Array(keyLimit + 1).fill(0xff)
 
 export async function openStore(ports: Ports): Promise<KvStore> {
   const rows = await ports.sql.read(sql`SELECT id, account FROM namespace WHERE deleted_at IS NULL`)
@@ -351,29 +350,4 @@ function listedKeyOf(row: Row): ListedKey {
     metadata: textColumnOrNull(row, 'metadata'),
     expiresAt: integerColumnOrNull(row, 'expires_at'),
   }
-}
-
-/** The least key that is greater than `key`. */
-function successor(key: Uint8Array): Uint8Array {
-  const next = new Uint8Array(key.byteLength + 1)
-  next.set(key)
-  return next
-}
-
-/** The least key that sorts after all that begin with `prefix`. */
-function endOfPrefix(prefix: Uint8Array): Uint8Array {
-  // No byte of UTF-8 is 0xff: adding one to the last never carries.
-  if (prefix.byteLength === 0) return afterAll
-  const end = prefix.slice()
-  end[end.byteLength - 1] = (end.at(-1) ?? 0) + 1
-  return end
-}
-
-function compareBytes(a: Uint8Array, b: Uint8Array): number {
-  const length = Math.min(a.byteLength, b.byteLength)
-  for (let at = 0; at < length; at++) {
-    const difference = (a[at] ?? 0) - (b[at] ?? 0)
-    if (difference !== 0) return difference
-  }
-  return a.byteLength - b.byteLength
 }

@@ -1,5 +1,6 @@
+import { compareBytes, endOfPrefix, successor } from '#contract/key-range.ts'
 import { argumentInvalid, listLimitInvalid } from './errors.ts'
-import { keyLimit, listLimit, pageBytes } from './limits.ts'
+import { listLimit, pageBytes } from './limits.ts'
 import { textOf, utf8 } from './records.ts'
 
 /** What a request for a list may say. */
@@ -35,8 +36,6 @@ export type Rows<Item> = {
   readonly first: (from: Uint8Array, end: Uint8Array) => Promise<Uint8Array | undefined>
 }
 
-/** Sorts after every key. */
-const afterAll = new Uint8Array(keyLimit + 1).fill(0xff)
 /** Rows that are read at once where groups come between them. */
 const shortStep = 4
 
@@ -129,27 +128,6 @@ function positionOf(cursor: string): Uint8Array {
   return Uint8Array.from(latin1, (char) => char.charCodeAt(0))
 }
 
-/** The least key that is greater than `key`. */
-function successor(key: Uint8Array): Uint8Array {
-  const next = new Uint8Array(key.byteLength + 1)
-  next.set(key)
-  return next
-}
-
-/** The least key that sorts after all that begin with `prefix`. */
-function endOfPrefix(prefix: Uint8Array): Uint8Array {
-  // No byte of UTF-8 is 0xff: adding one to the last never carries.
-  if (prefix.byteLength === 0) return afterAll
-  const end = prefix.slice()
-  end[end.byteLength - 1] = (end.at(-1) ?? 0) + 1
-  return end
-}
-
 function later(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const length = Math.min(a.byteLength, b.byteLength)
-  for (let at = 0; at < length; at++) {
-    const difference = (a[at] ?? 0) - (b[at] ?? 0)
-    if (difference !== 0) return difference > 0 ? a : b
-  }
-  return a.byteLength >= b.byteLength ? a : b
+  return compareBytes(a, b) > 0 ? a : b
 }
