@@ -129,8 +129,10 @@ export class Schedules implements SchedulePort {
       this.#newest.set(nameOf(tick, tick.cron), minute)
       this.#track(this.#runInLine(tick))
     }
-    // One bite a minute: no more comes in than that.
-    await this.#store.removeOld(clock.now())
+    // A bite more than came in: what is old gets less, however much there is.
+    for (let left = claimed.length + 1; left > 0; left -= limits.ticksPerWrite) {
+      if (!(await this.#store.removeOld(clock.now()))) break
+    }
   }
 
   async #runInLine(tick: TickKey): Promise<void> {

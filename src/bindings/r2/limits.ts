@@ -49,3 +49,5 @@ export const endedUploadMs = uploadAgeMs
 export const accessKeyLimit = 1_000
 /** Bytes of an XML body: a thousand keys of 1024 bytes, escaped, and some air. */
 export const xmlBytes = 8 * 1024 * 1024
+/** Bytes of what a client of S3 sends after all that is read so that it hears why: it may be anybody. */
+export const s3DrainBytes = 64 * 1024 * 1024

@@ -5,7 +5,7 @@ import { corsHeaders, preflightHeaders } from './cors.ts'
 import { openToken } from './credentials.ts'
 import { internal } from './errors.ts'
 import type { Credentials, Permission } from './key-store.ts'
-import { drainBytes } from './limits.ts'
+import { s3DrainBytes } from './limits.ts'
 import type { Parts } from './parts.ts'
 import type { Bucket } from './records.ts'
 import { bucketNamed, checkKeyAllowed, jurisdiction, type S3Call } from './s3-call.ts'
@@ -85,7 +85,7 @@ async function answer(options: Parts, request: BackendRequest): Promise<BackendR
   } catch (error) {
     if (body.isBroken && !s3ErrorOf(error)) throw error
     // Who is still sending would not hear the answer.
-    await body.drain(drainBytes)
+    await body.drain(s3DrainBytes)
     return refusal(options, request, error)
   }
 }
@@ -226,9 +226,12 @@ function refusal({ log }: Parts, request: BackendRequest, error: unknown): Backe
     ['Code', code],
     ['Message', message],
   ])
+  // What is left of a longer body is no request.
+  const { 'content-length': length, 'transfer-encoding': coding } = request.headers
+  const isLong = coding !== undefined || Number(length ?? 0) > s3DrainBytes
   return {
     status,
-    headers: { 'Content-Type': 'application/xml' },
+    headers: { 'Content-Type': 'application/xml', ...(isLong && { connection: 'close' }) },
     body: document,
   }
 }
