@@ -10,13 +10,14 @@ export function confinesOf(
   { jail, limits }: { readonly jail: () => Jail | undefined; readonly limits: HostLimits },
   { account, workers }: CellPlan,
   objectsDirectory: string,
-): Pick<ProcessOptions, 'jail' | 'account' | 'objects' | 'limits'> {
+): Pick<ProcessOptions, 'jail' | 'account' | 'objects' | 'shared' | 'limits'> {
   const namespaces = workers.flatMap(({ objects }) => objects.map(({ id }) => id))
   const memoryBytes = jailBytes(workers.length * limits.memoryBytes)
   return {
     jail: jail(),
     account,
     objects: [...new Set(namespaces)].map((id) => join(objectsDirectory, id)),
+    shared: [],
     // The watchdog kills it, and says why.
     limits: { memoryBytes, atLimit: 'pause' },
   }

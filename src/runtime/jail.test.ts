@@ -86,6 +86,7 @@ suite('a jail', { skip: missing() }, () => {
       account: undefined,
       folder: own,
       objects: [objects],
+      shared: [],
       limits: { memoryBytes, atLimit: 'kill' },
       environment: { PATH: '/bin' },
       configuration: { fd: configuration.fd, chown: async () => {} },

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, readFileSync, realpathSync } from 'node:fs'
-import { chown, lchown, readdir } from 'node:fs/promises'
+import { chown, lchown, readdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import type { Isolation } from '#contract/cell.ts'
@@ -18,6 +18,8 @@ export type JailOptions = {
   readonly folder: string
   /** Folders of Durable Objects that nobody else has open. */
   readonly objects: readonly string[]
+  /** Folders of files that other processes of the account may have open. */
+  readonly shared: readonly string[]
   readonly limits: CellLimits
   readonly environment: Readonly<Record<string, string>>
   /** Its configuration, which it opens again by this number. */
@@ -121,6 +123,7 @@ class Bubblewrap implements Jail {
     if (uid !== undefined) {
       await options.configuration.chown(uid, uid)
       await Promise.all([...options.objects, options.folder].map((path) => giveAll(path, uid)))
+      await Promise.all(options.shared.map((path) => giveUnlessGiven(path, uid)))
     }
     const id = options.folder.slice(options.folder.lastIndexOf('/') + 1)
     const group = await cgroups?.open(id, options.limits)
@@ -170,15 +173,15 @@ class Bubblewrap implements Jail {
  */
 export function jailArguments(
   tools: Pick<Tools, 'workerdPath' | 'setpriv' | 'libraries'>,
-  options: Pick<JailOptions, 'folder' | 'objects' | 'environment' | 'program'>,
+  options: Pick<JailOptions, 'folder' | 'objects' | 'shared' | 'environment' | 'program'>,
   uid: number | undefined,
 ): readonly string[] {
   const { workerdPath, setpriv, libraries } = tools
-  const { folder, objects, environment, program } = options
+  const { folder, objects, shared, environment, program } = options
   const files = [...libraries.map((path) => [realpathSync(path), path]), [workerdPath, '/workerd']]
   if (setpriv !== undefined) files.push([setpriv, '/setpriv'])
   const devices = ['/dev/null', '/dev/zero', '/dev/random', '/dev/urandom']
-  const writable = [folder, ...objects]
+  const writable = [folder, ...objects, ...shared]
   const folders = foldersOf([...libraries, ...writable, ...devices])
   const words = [
     '--unshare-pid --unshare-net --unshare-ipc --unshare-uts --unshare-cgroup-try',
@@ -250,10 +253,19 @@ function find(name: string, folders: readonly string[]): string | undefined {
  * it: links are not followed, and nobody puts one in the way.
  */
 async function giveAll(folder: string, uid: number): Promise<void> {
-  await chown(folder, uid, uid)
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
     await lchown(join(entry.parentPath, entry.name), uid, uid)
   }
+  // The folder comes last: if it is theirs, all is.
+  await chown(folder, uid, uid)
+}
+
+/**
+ * The same for a folder that others of theirs may have: whoever puts files there later makes them the
+ * owner's. Only after a start of the server may it be somebody else's, and then nobody has it.
+ */
+async function giveUnlessGiven(folder: string, uid: number): Promise<void> {
+  if ((await stat(folder)).uid !== uid) await giveAll(folder, uid)
 }
 
 type Pipes = {

@@ -28,6 +28,8 @@ export type ProcessOptions = {
   readonly account: AccountId | undefined
   /** Folders of Durable Objects that it may use. Made if they are missing. */
   readonly objects: readonly string[]
+  /** Folders of files that other processes of the account may have open. Made if they are missing. */
+  readonly shared: readonly string[]
   /**
    * Whether compatibility flags may be experimental: the agent needs that to pass on events. A check
    * has it not, and so refuses Workers that name such flags.
@@ -248,7 +250,8 @@ async function launch(options: ProcessOptions): Promise<Spawned> {
   const directory = existsSync('/dev/shm') ? '/dev/shm' : runDirectory
   const path = `${directory}/bindery-${process.pid}-${performance.now()}`
   await removeAll(options.sockets)
-  for (const folder of options.objects) await mkdir(folder, { recursive: true, mode: 0o700 })
+  for (const folder of [...options.objects, ...options.shared])
+    await mkdir(folder, { recursive: true, mode: 0o700 })
   await using file = await open(path, 'wx+', 0o600)
   await unlink(path)
   await file.writeFile(options.config)

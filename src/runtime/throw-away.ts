@@ -45,6 +45,7 @@ export async function launchThrowAway(
     jail: context.jail(),
     account: checked?.worker.account,
     objects: [],
+    shared: [],
     limits: { memoryBytes: jailBytes(context.limits.memoryBytes), atLimit: 'kill' },
     startTimeoutMs: context.startTimeoutMs,
     signal: context.closing,

@@ -63,8 +63,8 @@ export interface DatabaseFiles {
   /** Removes a file; its history stays for as long as history does, unless `all` of the database is to go. */
   delete(file: DatabaseFile, what: 'file' | 'all'): Promise<void>
 
-  /** Removes what no row of the product names: call before anything else is called. */
-  sweep(isKnown: (database: string) => boolean): Promise<void>
+  /** Removes all that is not of these: whatever a crash left. Comes before any call. */
+  sweep(known: readonly DatabaseFile[]): Promise<void>
 }
 
 export type DatabaseReply = {

@@ -1,0 +1,347 @@
+import { DurableObject } from 'cloudflare:workers'
+
+// The engine of D1 (`contract/engine.ts`): an object per database, which runs what its users wrote in
+// workerd's SQLite. A call is a letter that says its form, and JSON:
+//
+//   q   as the native client's `/query`: a statement, or an array of them; answered with columns and rows
+//   e   as its `/execute`: the same, answered with row objects. An array without parameters is `exec`:
+//       lines, of which the empty ones do nothing
+//
+// A stream is a letter, and what it is of:
+//
+//   i   the text of an SQL file
+//
+// Each call, and each stream, is a transaction by itself; of the calls that came together, all that
+// succeeded are in one commit. Replies are what the native client takes.
+
+declare global {
+  interface SqlStorage {
+    /** Runs the whole statements in a text, and gives back what follows the last of them. */
+    ingest(text: string): {
+      readonly remainder: string
+      readonly rowsRead: number
+      readonly rowsWritten: number
+      readonly statementCount: number
+    }
+  }
+}
+
+type Value = string | number | null | ArrayBuffer
+type Statement = { readonly sql: string; readonly params: readonly Value[] }
+type Form = 'q' | 'e'
+
+/** So long may a body of calls take before those after it are left for another turn. */
+const turnMs = 20
+/** Of rows of one call, roughly, as JSON: the Workers platform's limit of what RPC carries. */
+const replyBytes = 32 * 1024 * 1024
+const lengthBytes = 4
+/** What may follow the last whole statement of a file: a statement has 100 000 bytes at most, and comments. */
+const longestRest = 1024 * 1024
+/** Statements that throw away a transaction that others may share. */
+const throwsAway = /rollback/i
+const noStatement = 'SQL code did not contain a statement.'
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+
+export class Database extends DurableObject {
+  readonly #sql: SqlStorage
+  readonly #storage: DurableObjectStorage
+  #totalChanges = 0
+  #lastRowId = 0
+  /** Whether something in the schema may throw a transaction away: calls share none then. */
+  #isAlone = false
+
+  constructor(ctx: DurableObjectState, env: Cloudflare.Env) {
+    super(ctx, env)
+    this.#storage = ctx.storage
+    this.#sql = ctx.storage.sql
+    this.#lookAtSchema()
+  }
+
+  #lookAtSchema(): void {
+    const found = this.#sql.exec("SELECT 1 FROM sqlite_master WHERE sql LIKE '%rollback%' LIMIT 1")
+    this.#isAlone = [...found.raw()].length > 0
+  }
+
+  override async fetch(request: Request): Promise<Response> {
+    if (request.url.endsWith('/stream')) return new Response(await this.#takeStream(request))
+    return new Response(this.#takeAll(new Uint8Array(await request.arrayBuffer())))
+  }
+
+  #takeAll(calls: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+    const view = new DataView(calls.buffer)
+    const began = performance.now()
+    const replies: Uint8Array[] = []
+    let at = 0
+    while (at < calls.byteLength) {
+      const start = at + lengthBytes
+      at = start + view.getUint32(at)
+      const text = decoder.decode(calls.subarray(start, at))
+      const isAlone = this.#isAlone || throwsAway.test(text)
+      if (isAlone && replies.length > 0) break
+      replies.push(encoder.encode(this.#take(text)))
+      if (isAlone || performance.now() - began > turnMs) break
+    }
+    return framesOf(replies)
+  }
+
+  #take(text: string): string {
+    const form = text[0] === 'e' ? 'e' : 'q'
+    try {
+      const body = bodyOf(text)
+      const isExec = form === 'e' && body.isBatch && !body.hasParams
+      const results = this.#inTransaction(body.statements, (statement) =>
+        isExec ? this.#runLine(statement) : this.#run(statement, form),
+      )
+      if (throwsAway.test(text)) this.#isAlone = true
+      return `[${results.join(',')}]`
+    } catch (error) {
+      // What was undone does not count for the next.
+      this.#changes()
+      return failure(error)
+    }
+  }
+
+  #inTransaction(
+    statements: readonly Statement[],
+    run: (statement: Statement) => string,
+  ): readonly string[] {
+    const [only] = statements
+    if (only && statements.length === 1 && isOne(only.sql)) return [run(only)]
+    if (!only) throw new Error('No SQL statements detected.')
+    return this.#storage.transactionSync(() => {
+      let size = 0
+      return statements.map((statement) => {
+        const result = run(statement)
+        size += result.length
+        if (size > replyBytes) throw tooLarge()
+        return result
+      })
+    })
+  }
+
+  #run({ sql, params }: Statement, form: Form): string {
+    const began = performance.now()
+    const cursor = this.#sql.exec(sql, ...params)
+    const columns = JSON.stringify(cursor.columnNames)
+    const rows = form === 'q' ? rowsOf(cursor) : objectsOf(cursor)
+    const durationMs = performance.now() - began
+    const results = form === 'q' ? `{"columns":${columns},"rows":${rows}}` : rows
+    return `{"success":true,"results":${results},"meta":${this.#meta(cursor, durationMs)}}`
+  }
+
+  /** A line of `exec`. */
+  #runLine(statement: Statement): string {
+    try {
+      return this.#run(statement, 'e')
+    } catch (error) {
+      if (messageOf(error) !== noStatement) throw error
+      const cursor = { rowsRead: 0, rowsWritten: 0 }
+      return `{"success":true,"results":[],"meta":${this.#meta(cursor, 0)}}`
+    }
+  }
+
+  #meta(used: { readonly rowsRead: number; readonly rowsWritten: number }, durationMs: number) {
+    const { rowsRead, rowsWritten } = used
+    const changes = rowsWritten > 0 ? this.#changes() : 0
+    const size = this.#sql.databaseSize
+    const duration = Math.round(durationMs * 1e4) / 1e4
+    return (
+      `{"served_by":"bindery","served_by_region":"LOCAL","served_by_primary":true,` +
+      `"timings":{"sql_duration_ms":${duration}},"duration":${duration},"changes":${changes},` +
+      `"last_row_id":${this.#lastRowId},"changed_db":${rowsWritten > 0},"size_after":${size},` +
+      `"rows_read":${rowsRead},"rows_written":${rowsWritten},"total_attempts":1}`
+    )
+  }
+
+  /** Rows that were inserted, updated or deleted since it was last asked, by triggers too. */
+  #changes(): number {
+    const found = this.#sql.exec('SELECT total_changes(), last_insert_rowid()')
+    for (const [total, lastRowId] of found.raw<[number, number]>()) {
+      const changes = total - this.#totalChanges
+      this.#totalChanges = total
+      this.#lastRowId = lastRowId
+      return changes
+    }
+    return 0
+  }
+
+  async #takeStream(request: Request): Promise<string> {
+    const began = performance.now()
+    try {
+      const file = await this.#storage.transaction(() => this.#ingest(request.body))
+      if (file.statements === 0) throw new Error(noStatement)
+      this.#lookAtSchema()
+      const meta = this.#meta(file, performance.now() - began)
+      return `{"success":true,"count":${file.statements},"meta":${meta}}`
+    } catch (error) {
+      return failure(error)
+    }
+  }
+
+  async #ingest(body: ReadableStream<Uint8Array> | null) {
+    const sum = { rowsRead: 0, rowsWritten: 0, statements: 0 }
+    let rest = ''
+    for await (const text of textOf(body)) {
+      rest += text
+      if (text.includes(';')) {
+        const took = this.#sql.ingest(rest)
+        sum.rowsRead += took.rowsRead
+        sum.rowsWritten += took.rowsWritten
+        sum.statements += took.statementCount
+        rest = took.remainder
+      }
+      if (rest.length > longestRest) throw new Error('statement too long: SQLITE_TOOBIG')
+    }
+    const last = this.#runRest(rest)
+    sum.rowsRead += last.rowsRead
+    sum.rowsWritten += last.rowsWritten
+    sum.statements += last.statements
+    return sum
+  }
+
+  /** What follows the last semicolon: a statement, or nothing to speak of. */
+  #runRest(rest: string) {
+    try {
+      const cursor = this.#sql.exec(rest)
+      for (const row of cursor.raw()) void row
+      return { rowsRead: cursor.rowsRead, rowsWritten: cursor.rowsWritten, statements: 1 }
+    } catch (error) {
+      if (messageOf(error) !== noStatement) throw error
+      return { rowsRead: 0, rowsWritten: 0, statements: 0 }
+    }
+  }
+}
+
+type Bound = { readonly DATABASES: DurableObjectNamespace }
+
+export default {
+  async fetch(request: Request, env: Bound): Promise<Response> {
+    const id = new URL(request.url).pathname.split('/')[1] ?? ''
+    if (id === '') return new Response('[]')
+    return env.DATABASES.get(env.DATABASES.idFromString(id)).fetch(request)
+  },
+}
+
+type Body = {
+  readonly statements: readonly Statement[]
+  readonly isBatch: boolean
+  readonly hasParams: boolean
+}
+
+/** Reads the JSON of a call. Its shape was checked before it came here, but for what is user code's doing. */
+function bodyOf(text: string): Body {
+  const json: unknown = JSON.parse(text.slice(1))
+  const items: readonly unknown[] = Array.isArray(json) ? json : [json]
+  let hasParams = false
+  const statements = items.map((item): Statement => {
+    if (typeof item !== 'object' || item === null || !('sql' in item)) throw malformed()
+    const { sql } = item
+    const params: unknown = 'params' in item ? item.params : undefined
+    if (typeof sql !== 'string') throw malformed()
+    if (params === undefined || params === null) return { sql, params: [] }
+    if (!Array.isArray(params)) throw malformed()
+    hasParams = true
+    return { sql, params: params.map(valueOf) }
+  })
+  return { statements, isBatch: Array.isArray(json), hasParams }
+}
+
+function valueOf(param: unknown): Value {
+  if (param === null || param === undefined) return null
+  if (typeof param === 'string' || typeof param === 'number') return param
+  if (typeof param === 'boolean') return param ? 1 : 0
+  if (Array.isArray(param)) return Uint8Array.from(param).buffer
+  throw malformed()
+}
+
+function malformed(): Error {
+  return new Error('The request is malformed: it should have "sql" and "params".')
+}
+
+/** Whether a text has no more than one statement, as far as can be told at a glance. */
+function isOne(sql: string): boolean {
+  const at = sql.indexOf(';')
+  return at === -1 || sql.slice(at + 1).trim() === ''
+}
+
+/** Rows as JSON: an array of arrays. */
+function rowsOf(cursor: SqlStorageCursor<Record<string, SqlStorageValue>>): string {
+  const rows: (readonly (JsonValue | SqlStorageValue)[])[] = []
+  let size = 0
+  for (const row of cursor.raw()) {
+    let hasBytes = false
+    for (const value of row) {
+      size += sizeOf(value)
+      hasBytes ||= typeof value === 'object' && value !== null
+    }
+    rows.push(hasBytes ? row.map(jsonOf) : row)
+    if (size > replyBytes) throw tooLarge()
+  }
+  return JSON.stringify(rows)
+}
+
+/** Rows as JSON: an array of objects. Of columns with the same name the last counts. */
+function objectsOf(cursor: SqlStorageCursor<Record<string, SqlStorageValue>>): string {
+  const rows: Record<string, JsonValue>[] = []
+  let size = 0
+  for (const row of cursor) {
+    const entries = Object.entries(row)
+    for (const [name, value] of entries) size += name.length + sizeOf(value)
+    rows.push(Object.fromEntries(entries.map(([name, value]) => [name, jsonOf(value)])))
+    if (size > replyBytes) throw tooLarge()
+  }
+  return JSON.stringify(rows)
+}
+
+type JsonValue = string | number | null | readonly number[]
+
+function jsonOf(value: SqlStorageValue): JsonValue {
+  return value instanceof ArrayBuffer ? [...new Uint8Array(value)] : value
+}
+
+/** About as many characters as a value has in JSON. */
+function sizeOf(value: SqlStorageValue): number {
+  if (typeof value === 'string') return value.length + 3
+  return value instanceof ArrayBuffer ? 4 * value.byteLength : 8
+}
+
+function tooLarge(): Error {
+  return new Error(`The result is larger than ${replyBytes} bytes: ask for fewer rows at once.`)
+}
+
+function failure(error: unknown): string {
+  const message = messageOf(error)
+  const text = message === noStatement ? 'No SQL statements detected.' : message
+  return JSON.stringify({ success: false, error: text })
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+function framesOf(frames: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(frames.reduce((sum, frame) => sum + lengthBytes + frame.byteLength, 0))
+  const view = new DataView(all.buffer)
+  let at = 0
+  for (const frame of frames) {
+    view.setUint32(at, frame.byteLength)
+    all.set(frame, at + lengthBytes)
+    at += lengthBytes + frame.byteLength
+  }
+  return all
+}
+
+/** The text of a stream, without its first character, which says its form. */
+async function* textOf(body: ReadableStream<Uint8Array> | null): AsyncIterable<string> {
+  if (!body) return
+  let isFirst = true
+  const decoding = new TextDecoder()
+  for await (const piece of body) {
+    const text = decoding.decode(piece, { stream: true })
+    yield isFirst ? text.slice(1) : text
+    if (text !== '') isFirst = false
+  }
+  yield decoding.decode()
+}

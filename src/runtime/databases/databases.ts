@@ -1,0 +1,167 @@
+import { readFileSync } from 'node:fs'
+import { chown, mkdir, readdir, rm, stat } from 'node:fs/promises'
+import { stripTypeScriptTypes } from 'node:module'
+import { join } from 'node:path'
+import type { AccountId } from '#contract/ids.ts'
+import {
+  DatabaseError,
+  type DatabaseFile,
+  type DatabaseFiles,
+  type DatabaseReply,
+  type Databases,
+} from '#contract/ports/databases.ts'
+import { Watchdog } from '#runtime/watchdog.ts'
+import { AccountCells } from './account.ts'
+import { OpenFile } from './file.ts'
+import type { DatabaseContext, DatabaseLimits, DatabaseOptions } from './host-options.ts'
+import * as limits from './limits.ts'
+import { folderOf, objectIdOf } from './paths.ts'
+
+/** Databases in cells of their own. Owned by `main.ts`, which closes it after those who call it. */
+export function openDatabases(options: DatabaseOptions): Databases & AsyncDisposable {
+  return new Products(options)
+}
+
+class Products implements Databases, AsyncDisposable {
+  readonly #options: DatabaseOptions
+  readonly #closing = new AbortController()
+  readonly #products: Product[] = []
+  readonly #watchdog = new Watchdog()
+
+  constructor(options: DatabaseOptions) {
+    this.#options = options
+  }
+
+  open({ name, engine }: { readonly name: string; readonly engine: URL }): DatabaseFiles {
+    const product = new Product({
+      ...this.#options,
+      limits: { ...usualLimits, ...this.#options.limits },
+      product: name,
+      engine: stripTypeScriptTypes(readFileSync(engine, 'utf8'), { mode: 'strip' }),
+      watchdog: this.#watchdog,
+      closing: this.#closing.signal,
+    })
+    this.#products.push(product)
+    return product
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const product of this.#products) product.refuse()
+    await Promise.all(this.#products.map((product) => product.stop()))
+    this.#closing.abort()
+  }
+}
+
+const usualLimits: DatabaseLimits = {
+  callMs: limits.callMs,
+  crowdedMs: limits.crowdedMs,
+  queueMs: limits.queueMs,
+  queuedCalls: limits.queuedCalls,
+  processBytes: limits.processBytes,
+  openFiles: limits.openFiles,
+}
+
+class Product implements DatabaseFiles {
+  readonly #context: DatabaseContext
+  readonly #accounts = new Map<AccountId, AccountCells>()
+  readonly #files = new Map<string, OpenFile>()
+  #isRefusing = false
+
+  constructor(context: DatabaseContext) {
+    this.#context = context
+  }
+
+  async call(file: DatabaseFile, call: Uint8Array): Promise<DatabaseReply> {
+    return this.#open(file).call(call)
+  }
+
+  async stream(file: DatabaseFile, source: AsyncIterable<Uint8Array>): Promise<DatabaseReply> {
+    return this.#open(file).stream(source)
+  }
+
+  async bookmark(file: DatabaseFile): Promise<string> {
+    return this.#open(file).bookmark()
+  }
+
+  bookmarkAt(file: DatabaseFile, time: number): Promise<string> {
+    return this.#context.history.bookmarkAt(file, time)
+  }
+
+  async restore(bookmark: string, to: DatabaseFile): Promise<void> {
+    const folder = this.#folderOf(to)
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    const path = this.#pathOf(to)
+    await this.#context.history.restore(to, bookmark, { generation: to.generation, path })
+    const { uid, gid } = await stat(folder)
+    await chown(path, uid, gid)
+  }
+
+  async verify(file: DatabaseFile): Promise<string | undefined> {
+    return this.#open(file).verify()
+  }
+
+  async sizeOf(file: DatabaseFile): Promise<{ fileBytes: number; historyBytes: number }> {
+    const { size } = await stat(this.#pathOf(file)).catch(() => ({ size: 0 }))
+    return { fileBytes: size, historyBytes: await this.#context.history.sizeOf(file) }
+  }
+
+  async delete(file: DatabaseFile, what: 'file' | 'all'): Promise<void> {
+    const object = objectIdOf(this.#context.product, file)
+    const open = this.#files.get(object)
+    this.#files.delete(object)
+    await open?.close()
+    await this.#remove(this.#pathOf(file))
+    if (what === 'all') await this.#context.history.delete(file)
+  }
+
+  async sweep(known: readonly DatabaseFile[]): Promise<void> {
+    const { history, path, product } = this.#context
+    const databases = new Set(known.map(({ database }) => database))
+    for (const owner of await history.list()) {
+      if (!databases.has(owner.database)) await history.delete(owner)
+    }
+    const names = new Set(known.map((file) => objectIdOf(product, file)))
+    for (const account of await readdir(path).catch(() => [])) {
+      const folder = join(path, account, product)
+      for (const name of await readdir(folder).catch(() => [])) {
+        const [, id] = /^([0-9a-f]{64})\.sqlite$/.exec(name) ?? []
+        if (id !== undefined && !names.has(id)) await this.#remove(join(folder, name))
+      }
+    }
+  }
+
+  /** From now on nothing more is called. */
+  refuse(): void {
+    this.#isRefusing = true
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.#files.values()].map((file) => file.idle()))
+    await Promise.all([...this.#accounts.values()].map((cells) => cells.stop()))
+  }
+
+  #open(file: DatabaseFile): OpenFile {
+    if (this.#isRefusing) throw new DatabaseError('unavailable', true)
+    const object = objectIdOf(this.#context.product, file)
+    const known = this.#files.get(object)
+    if (known) return known
+    const cells = this.#accounts.get(file.account) ?? new AccountCells(this.#context, file.account)
+    this.#accounts.set(file.account, cells)
+    const made = new OpenFile(this.#context, cells, file)
+    this.#files.set(object, made)
+    return made
+  }
+
+  #folderOf({ account }: DatabaseFile): string {
+    return folderOf(this.#context.path, account, this.#context.product)
+  }
+
+  #pathOf(file: DatabaseFile): string {
+    return join(this.#folderOf(file), `${objectIdOf(this.#context.product, file)}.sqlite`)
+  }
+
+  async #remove(path: string): Promise<void> {
+    // The log goes first: without its database it is nothing, and the other way round it is old.
+    for (const end of ['-shm', '-wal', '']) await rm(`${path}${end}`, { force: true })
+  }
+}
