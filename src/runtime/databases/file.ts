@@ -117,13 +117,17 @@ export class OpenFile {
   }
 
   #run(): void {
-    this.#running ??= this.#runAll().finally(() => (this.#running = undefined))
+    this.#running ??= this.#runAll()
   }
 
   async #runAll(): Promise<void> {
     for (;;) {
       const first = this.#queue[0]
-      if (!first) return
+      if (!first) {
+        // In this very turn: who comes later begins anew.
+        this.#running = undefined
+        return
+      }
       if (first.type === 'turn') await this.#runTurn(first)
       else await this.#runGroup(this.#takeGroup())
     }
