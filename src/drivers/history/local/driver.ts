@@ -15,12 +15,14 @@ import type { Sql } from '#contract/ports/sql.ts'
 import { formatBookmark, parseBookmark } from './bookmark.ts'
 import { IndexStore } from './index-store.ts'
 import { Journal } from './journal.ts'
+import { budgetBytes as defaultBudgetBytes } from './limits.ts'
 import { newestAt } from './moments.ts'
 import { openState } from './opening.ts'
 import { writeState } from './rebuild.ts'
 import { Snapshot } from './snapshot.ts'
 import { HistoryStore, type Of, syncFolder } from './store.ts'
 import { LocalTimeline } from './timeline.ts'
+import { Upkeep } from './upkeep.ts'
 import { noPosition } from './wal.ts'
 
 /** The folder of migrations that the history's database needs. */
@@ -35,20 +37,27 @@ export type HistoryOptions = {
   readonly blob: Blob
   readonly clock: Clock
   readonly log: Log
+  /** What is kept of a database, or five times its size if that is more. 1 GiB by default. */
+  readonly budgetBytes?: number
 }
 
 /** Histories on this machine: what is new in journals, what is older in compressed segments. */
-export function openHistory({ sql, ...options }: HistoryOptions): History {
-  return new LocalHistory(new HistoryStore({ ...options, index: new IndexStore(sql) }))
+export function openHistory(options: HistoryOptions): History {
+  const { sql, budgetBytes = defaultBudgetBytes, ...others } = options
+  const store = new HistoryStore({ ...others, index: new IndexStore(sql) })
+  return new LocalHistory(store, budgetBytes)
 }
 
 class LocalHistory implements History {
   readonly #store: HistoryStore
+  readonly #upkeep: Upkeep
   readonly #open = new Map<string, LocalTimeline>()
   readonly #opening = new Set<string>()
 
-  constructor(store: HistoryStore) {
+  constructor(store: HistoryStore, budgetBytes: number) {
     this.#store = store
+    const isOpen = (of: Of): boolean => this.#open.has(keyOf(of)) || this.#opening.has(keyOf(of))
+    this.#upkeep = new Upkeep({ store, budgetBytes, isOpen })
   }
 
   async open(file: HistoryFile): Promise<Timeline> {
@@ -109,8 +118,8 @@ class LocalHistory implements History {
     return this.#store.index.owners()
   }
 
-  async tidy(): Promise<boolean> {
-    return false
+  tidy(): Promise<boolean> {
+    return this.#upkeep.tidy()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

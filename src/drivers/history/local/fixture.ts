@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { accountId } from '#contract/ids.ts'
 import type { Clock } from '#contract/ports/clock.ts'
 import type { History } from '#contract/ports/history.ts'
 import type { Sql } from '#contract/ports/sql.ts'
@@ -32,6 +33,8 @@ export class HandClock implements Clock {
     return this.#now
   }
 }
+
+export const owner = { account: accountId.parse('c'.repeat(32)), database: 'd'.repeat(32) }
 
 export type Opened = AsyncDisposable & {
   readonly history: History

@@ -40,6 +40,8 @@ export const coarseMs = hourMs
 /** A base is taken when the commits after the last are larger than the database so many times, and than this. */
 export const baseAfterSizes = 4
 export const baseAfterBytes = 64 * mebibyte
+/** Commits that are too old, before they are worth a base of a smaller database. */
+export const expiredBytes = mebibyte
 /** Bytes kept per database: the larger of the two. */
 export const budgetBytes = 1_024 * mebibyte
 export const budgetSizes = 5

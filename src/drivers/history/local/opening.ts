@@ -1,14 +1,14 @@
-import { rename, rm } from 'node:fs/promises'
+import { rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { HistoryError, type HistoryFile } from '#contract/ports/history.ts'
 import type { Segment } from './index-store.ts'
-import { nextSequence, takeAll, type Target, timeAfter } from './intake.ts'
+import { nextSequence, takeAll, takeRecords, type Target, timeAfter } from './intake.ts'
 import { Journal, JournalReader } from './journal.ts'
 import { comparedAtOpenBytes, pageBytes } from './limits.ts'
 import { writeState } from './rebuild.ts'
 import { type Commit, numberAt } from './record.ts'
 import { Snapshot } from './snapshot.ts'
-import { type HistoryStore, syncFolder } from './store.ts'
+import { type HistoryStore, ifMissing, syncFolder } from './store.ts'
 import { PageSums, readSums, type SumsOf } from './sums.ts'
 import type { TimelineState } from './timeline.ts'
 import { WalFile } from './wal-file.ts'
@@ -64,10 +64,12 @@ export async function openState(store: HistoryStore, file: HistoryFile): Promise
     return begin(store, file)
   }
   const loaded = await load(store, file)
-  const lacks = await examine(file, loaded)
-  if (lacks === undefined) return goOn(store, file, loaded)
-  if (!loaded.isCut) return repair(store, file, { loaded, lacks })
-  return beginAgain(store, file, { loaded, lacks })
+  const { lacks, goesOn } = await examine(file, loaded)
+  if (!loaded.isCut && lacks !== undefined) return repair(store, file, { loaded, lacks })
+  if (!loaded.isCut || (goesOn && lacks === undefined)) return goOn(store, file, loaded)
+  return loaded.later === undefined && lacks === undefined
+    ? goOn(store, file, loaded)
+    : beginAgain(store, file, { loaded, lacks: lacks ?? 'there are later commits' })
 }
 
 async function begin(store: HistoryStore, file: HistoryFile): Promise<Opened> {
@@ -75,10 +77,21 @@ async function begin(store: HistoryStore, file: HistoryFile): Promise<Opened> {
   const head = { sequence: 0, time, pages: 0, wal: noPosition }
   for (const { path } of await store.journals(file)) await rm(path)
   const journal = Journal.create(store.journalPath(file, 0), head)
+  const target: Target = { head, sums: new PageSums(), clock: store.clock, journal }
+  await takeContent(target, file)
   await journal.sync()
   await syncFolder(store.folderOf(file))
   await store.index.beginGeneration(file, { generation: file.generation, beganAt: time })
-  return { head, sums: new PageSums(), journal, left: [] }
+  return { head: target.head, sums: target.sums, journal, left: [] }
+}
+
+/** What is there already is one commit. */
+async function takeContent(target: Target, { path }: HistoryFile): Promise<void> {
+  await using snapshot = await Snapshot.open(path, noPosition)
+  if (!snapshot) return
+  const wal = snapshot.wal.end ?? snapshot.wal.beginning ?? noPosition
+  const commit = { sequence: 1, time: target.head.time, pages: snapshot.pages, wal }
+  await takeRecords(target, snapshot.records(commit))
 }
 
 async function load(store: HistoryStore, file: HistoryFile): Promise<Loaded> {
@@ -144,22 +157,38 @@ async function readJournals(
   return { journals, recent, isCut: isCut || journals.length === 0 }
 }
 
-/** What the file lacks of a commit, in words; `undefined` if nothing. */
+type Finding = {
+  /** What the file lacks, in words; `undefined` if nothing. */
+  readonly lacks?: string
+  /** Whether its WAL has the commit, and all that came after it. */
+  readonly goesOn: boolean
+}
+
 async function examine(
   { path }: HistoryFile,
-  { head, sums, recent }: Pick<Loaded, 'head' | 'sums' | 'recent'>,
-): Promise<string | undefined> {
-  if (head.pages === 0) return undefined
+  { head, sums, recent, isCut }: Pick<Loaded, 'head' | 'sums' | 'recent' | 'isCut'>,
+): Promise<Finding> {
+  if (head.pages === 0) return examineFirst(path, isCut)
   await using snapshot = await Snapshot.open(path, head.wal)
-  if (!snapshot) return 'the file is missing'
+  if (!snapshot) return { lacks: 'the file is missing', goesOn: false }
   const { beginning, passes } = snapshot.wal
-  if (beginning && isSameWal(beginning, head.wal) && !passes) return 'its WAL is cut or damaged'
-  const isSmall = head.pages * pageBytes <= comparedAtOpenBytes
+  if (beginning && isSameWal(beginning, head.wal) && !passes) {
+    return { lacks: 'its WAL is cut or damaged', goesOn: false }
+  }
+  const isWhole = isCut || head.pages * pageBytes <= comparedAtOpenBytes
   const page = await snapshot.differs(
     sums,
-    (number) => isSmall || number === 1 || recent.has(number),
+    (number) => isWhole || number === 1 || recent.has(number),
   )
-  return page === undefined ? undefined : `page ${page} is not as it was written`
+  if (page === undefined) return { goesOn: passes }
+  return { lacks: `page ${page} is not as it was written`, goesOn: passes }
+}
+
+/** A history without a commit: if it was cut, no more than one page can have been in the file, and the rest in the WAL. */
+async function examineFirst(path: string, isCut: boolean): Promise<Finding> {
+  const size = isCut ? ((await stat(path).catch(ifMissing))?.size ?? 0) : 0
+  if (size <= pageBytes) return { goesOn: true }
+  return { lacks: 'there is more than the history has', goesOn: false }
 }
 
 async function goOn(store: HistoryStore, file: HistoryFile, loaded: Loaded): Promise<Opened> {
@@ -240,11 +269,8 @@ async function beginAgain(
   const { account, database, generation } = file
   const names = { account, database, generation, sequence: loaded.head.sequence, lacks }
   const { later } = loaded
-  const isWhole =
-    later &&
-    (await examine(file, { head: later.commit, sums: later.sums, recent: loaded.recent })) ===
-      undefined
-  if (!isWhole) {
+  const found = later && (await examine(file, { ...loaded, head: later.commit, sums: later.sums }))
+  if (!later || found?.lacks !== undefined) {
     store.log.error('a history is damaged, and its file is not what is left of it', names)
     throw new HistoryError(
       'damaged',

@@ -21,6 +21,14 @@ type WalScan = {
   readonly passes: boolean
 }
 
+const noScan: WalScan = {
+  beginning: undefined,
+  end: undefined,
+  pages: undefined,
+  frames: new Map(),
+  passes: false,
+}
+
 /** A database as SQLite would read it: its file, and over it what its WAL has. Nobody writes meanwhile. */
 export class Snapshot implements AsyncDisposable {
   readonly wal: WalScan
@@ -55,6 +63,15 @@ export class Snapshot implements AsyncDisposable {
       throw error
     }
     await file.close()
+    return undefined
+  }
+
+  /** The file alone. */
+  static async openFile(path: string): Promise<Snapshot | undefined> {
+    const file = await openOwn(path)
+    const pages = file ? await pagesOf(file) : 0
+    if (file && pages > 0) return new Snapshot([file, undefined], pages, noScan)
+    await file?.close()
     return undefined
   }
 
@@ -135,7 +152,7 @@ async function scanWal(path: string, passing: WalPosition): Promise<WalScan> {
   using wal = new WalFile(path)
   const beginning = wal.next({ ...passing, salt1: 0, salt2: 0, frames: 0 })
   const frames = new Map<number, number>()
-  if (!beginning) return { beginning, end: undefined, pages: undefined, frames, passes: false }
+  if (!beginning) return noScan
   const reader = wal.read(beginning, new FrameBuffer(recordPages))
   let passes = isSamePosition(beginning, passing)
   let end: WalPosition | undefined

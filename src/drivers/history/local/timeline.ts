@@ -129,19 +129,22 @@ export class LocalTimeline implements Timeline, Target {
     for (const { path, last } of journals) void this.#seal(path, last)
   }
 
-  /** The file is not there yet, or was made since: its first content is a commit. */
+  /**
+   * The file is not there yet, or was made since. What is in it without its WAL, which is an empty
+   * database, is a commit by itself: so each of the WAL has the same number if it is taken in again.
+   */
   async #appear(): Promise<string> {
-    await using snapshot = await Snapshot.open(this.#file.path, noPosition)
+    await using snapshot = await Snapshot.openFile(this.#file.path)
     if (!snapshot) return this.bookmark
-    const { beginning, end } = snapshot.wal
+    const { pages } = snapshot
     const commit = {
       sequence: nextSequence(this.head),
       time: timeAfter(this),
-      pages: snapshot.pages,
-      wal: end ?? beginning ?? noPosition,
+      pages,
+      wal: noPosition,
     }
     await takeRecords(this, snapshot.records(commit))
-    return this.#settle()
+    return this.#takeLong()
   }
 
   async #takeLong(): Promise<string> {
