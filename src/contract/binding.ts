@@ -83,8 +83,15 @@ export type House = EventHost & {
   readonly ownerOf: (host: string) => ZoneOwner | undefined
 }
 
-/** Rows of an account: those that a filter is for, the newest first. What it does not know it ignores. */
-export type Dataset = (account: AccountId, filter: JsonObject) => Promise<readonly JsonObject[]>
+/**
+ * Rows of an account: those that a filter is for, the newest first; one for each combination of the
+ * `dimensions` that are asked for, where it can tell them apart. What it does not know it ignores.
+ */
+export type Dataset = (
+  account: AccountId,
+  filter: JsonObject,
+  dimensions: readonly string[],
+) => Promise<readonly JsonObject[]>
 
 /** REST resources of one product below `/client/v4/accounts/:account_id`. */
 export type ApiMount = {

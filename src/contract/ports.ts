@@ -1,5 +1,6 @@
 import type { Blob } from '#contract/ports/blob.ts'
 import type { Clock } from '#contract/ports/clock.ts'
+import type { Databases } from '#contract/ports/databases.ts'
 import type { Log } from '#contract/ports/log.ts'
 import type { Random } from '#contract/ports/random.ts'
 import type { Sql } from '#contract/ports/sql.ts'
@@ -12,6 +13,7 @@ import type { Vault } from '#contract/ports/vault.ts'
 export type Ports = {
   readonly sql: Sql
   readonly blob: Blob
+  readonly databases: Databases
   readonly clock: Clock
   readonly random: Random
   readonly vault: Vault

@@ -23,8 +23,11 @@ export type Wire =
 /** A binding whose back end is ours, reached over the backplane with workerd's native client. */
 export type BackendWire = {
   readonly type: 'backend'
-  /** The kind of native binding, by its name in workerd's schema; `fetcher`: the service itself. */
-  readonly client: 'kvNamespace' | 'queue' | 'r2Bucket' | 'fetcher'
+  /**
+   * The kind of native binding, by its name in workerd's schema; `d1`: a client that workerd has as a
+   * module and wraps a service in; `fetcher`: the service itself.
+   */
+  readonly client: 'kvNamespace' | 'queue' | 'r2Bucket' | 'd1' | 'fetcher'
   /** What it points at, as the binding's `serve` is told. */
   readonly resource: Json
 }

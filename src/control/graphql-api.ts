@@ -16,6 +16,7 @@ const accountArgs = z.object({ filter: z.object({ accountTag: accountId }) })
 const datasetArgs = z.object({
   filter: z.record(z.string(), z.json()).nullish(),
   limit: z.number().int().positive().max(mostRows).default(mostRows),
+  orderBy: z.array(z.string().max(100)).max(10).nullish(),
 })
 
 /**
@@ -59,13 +60,57 @@ async function viewer({ fields }: Field, context: Context): Promise<JsonObject> 
       const asked = datasetArgs.safeParse(each.args)
       if (!dataset) throw new QueryError(`unknown field "${each.name}"`)
       if (!asked.success) throw new QueryError(`the arguments of "${each.name}" are not valid`)
-      const { filter, limit } = asked.data
-      const all = await dataset(account, filter ?? {})
-      rows.push([each.alias, all.slice(0, limit).map((row) => selected(row, each.fields))])
+      const { filter, limit, orderBy } = asked.data
+      const dimensions = each.fields.find(({ name }) => name === 'dimensions')?.fields ?? []
+      const all = await dataset(account, filter ?? {}, [...new Set(dimensions.map(nameOf))])
+      const first = ordered(all, orderBy ?? []).slice(0, limit)
+      rows.push([each.alias, first.map((row) => selected(row, each.fields))])
     }
     found.push([field.alias, [Object.fromEntries(rows)]])
   }
   return Object.fromEntries(found)
+}
+
+function nameOf({ name }: Field): string {
+  return name
+}
+
+/** Rows in an order such as `sum_rowsRead_DESC`, `count_ASC` or `datetime_ASC`, which is a dimension. */
+function ordered(rows: readonly JsonObject[], orderBy: readonly string[]): readonly JsonObject[] {
+  const orders = orderBy.map((text) => {
+    const [, path = '', direction] = /^(\w+)_(ASC|DESC)$/.exec(text) ?? []
+    if (direction === undefined) throw new QueryError(`unknown order "${text}"`)
+    return { path, sign: direction === 'ASC' ? 1 : -1 }
+  })
+  return rows.toSorted((one, other) => {
+    for (const { path, sign } of orders) {
+      const difference = compared(valueAt(one, path), valueAt(other, path))
+      if (difference !== 0) return sign * difference
+    }
+    return 0
+  })
+}
+
+function valueAt(row: JsonObject, path: string): Json {
+  const [, group = '', name = ''] = /^([^_]+)_(.+)$/.exec(path) ?? []
+  return (
+    memberOf(memberOf(row, group), name) ??
+    memberOf(memberOf(row, 'dimensions'), path) ??
+    memberOf(row, path) ??
+    null
+  )
+}
+
+function memberOf(value: Json | undefined, name: string): Json | undefined {
+  if (value === undefined || !isObject(value)) return undefined
+  return Object.entries(value).find(([key]) => key === name)?.[1]
+}
+
+/** Numbers by size, everything else as text. */
+function compared(one: Json, other: Json): number {
+  if (typeof one === 'number' && typeof other === 'number') return one - other
+  const [a, b] = [JSON.stringify(one), JSON.stringify(other)]
+  return a < b ? -1 : a > b ? 1 : 0
 }
 
 /** What is asked for of a row, and `null` where there is no such thing. */

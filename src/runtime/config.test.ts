@@ -17,6 +17,7 @@ const wires: Readonly<Record<string, Wire>> = {
   PKCS8: key('pkcs8', btoa(canary), 'Ed25519'),
   JWK: key('jwk', JSON.stringify({ kty: 'oct', k: canary }), 'AES-GCM'),
   KV: { type: 'backend', client: 'kvNamespace', resource: canary },
+  D1: { type: 'backend', client: 'd1', resource: canary },
   OTHER: {
     type: 'worker',
     worker: workerName.parse('other'),
@@ -123,6 +124,7 @@ const printed = `(services = [
 (name = "PKCS8", cryptoKey = (pkcs8 = "***", algorithm = (name = "Ed25519"), usages = [sign, verify])),
 (name = "JWK", cryptoKey = (jwk = "***", algorithm = (name = "AES-GCM"), usages = [sign, verify])),
 (name = "KV", kvNamespace = "w0/KV"),
+(name = "D1", wrapped = (moduleName = "cloudflare-internal:d1-api", innerBindings = [(name = "fetcher", service = "w0/D1")])),
 (name = "OTHER", service = (name = "split", entrypoint = "E0")),
 (name = "NOBODY", service = (name = "nobody")),
 (name = "OBJECTS", durableObjectNamespace = (className = "Counter", serviceName = "w2")),

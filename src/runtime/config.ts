@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
 import type { Module, WorkerExports, WorkerPlan } from '#contract/cell.ts'
-import type { CryptoKeyWire, ObjectsWire, Wire, WorkerWire } from '#contract/wire.ts'
+import type { BackendWire, CryptoKeyWire, ObjectsWire, Wire, WorkerWire } from '#contract/wire.ts'
 import { type Capnp, CapnpSymbol, capnpVoid, isList, renderCapnp } from './capnp.ts'
 import { receiverName } from './event-message.ts'
 import type { Door, Slot } from './slots.ts'
@@ -255,10 +255,8 @@ function bindingOf(binding: Bound): Capnp {
     }
     case 'key':
       return { name, cryptoKey: keyOf(wire.key) }
-    case 'backend': {
-      const field = wire.client === 'fetcher' ? 'service' : wire.client
-      return { name, [field]: config.isCheck ? nobody : backendName(slot, name) }
-    }
+    case 'backend':
+      return { name, ...clientOf(wire, config.isCheck ? nobody : backendName(slot, name)) }
     case 'worker':
       return {
         name,
@@ -266,6 +264,25 @@ function bindingOf(binding: Bound): Capnp {
       }
     case 'objects':
       return { name, durableObjectNamespace: ownerOf(wire, config) }
+  }
+}
+
+/** Where workerd's client of a back end is, in its schema. */
+function clientOf({ client }: BackendWire, service: string): { readonly [field: string]: Capnp } {
+  switch (client) {
+    case 'fetcher':
+      return { service }
+    case 'd1':
+      return {
+        wrapped: {
+          moduleName: 'cloudflare-internal:d1-api',
+          innerBindings: [{ name: 'fetcher', service }],
+        },
+      }
+    case 'kvNamespace':
+    case 'queue':
+    case 'r2Bucket':
+      return { [client]: service }
   }
 }
 

@@ -1,0 +1,91 @@
+import { z } from 'zod'
+import { succeed } from '#contract/envelope.ts'
+import { HistoryError } from '#contract/ports/history.ts'
+import * as errors from './errors.ts'
+import { restoresAtOnce, restoreWindowMs } from './limits.ts'
+import type { DatabaseOperation, Parts, Route } from './operation.ts'
+import { notAnswered } from './query-api.ts'
+import { bookmark, type DatabaseId } from './schema.ts'
+import type { Database } from './store.ts'
+
+const time = z.iso.datetime({ offset: true })
+
+/** Bookmarks, and the way back to them. */
+export function timeTravelRoutes(parts: Parts): readonly Route<DatabaseOperation>[] {
+  const { store, files, calls, clock, log } = parts
+  /** When databases were restored last. */
+  const restored = new Map<DatabaseId, readonly number[]>()
+  return [
+    ['GET', '/time_travel/bookmark', find],
+    ['POST', '/time_travel/restore', restore],
+  ]
+
+  async function find({ database, url }: DatabaseOperation): Promise<Response> {
+    return succeed({ bookmark: await bookmarkOf(database, url, true) })
+  }
+
+  async function restore({ database, url }: DatabaseOperation): Promise<Response> {
+    const wanted = await bookmarkOf(database, url, false)
+    demandTurn(database.id)
+    const previous = await calls.claim(database.id, () =>
+      calls.held(database.id, () => replace(database, wanted)),
+    )
+    if (previous === undefined) throw errors.queryError(errors.importBusy)
+    log.info('a database was restored', { database: database.id, bookmark: wanted })
+    return succeed({
+      bookmark: wanted,
+      previous_bookmark: previous,
+      message: `Database was restored to bookmark ${wanted}. To undo, restore to ${previous}.`,
+    })
+  }
+
+  /** Makes the database what it was. Nothing else is done to it meanwhile. */
+  async function replace(asked: Database, wanted: string): Promise<string> {
+    const database = store.get(asked.account, asked.id)
+    const next = await store.reserveNext(database)
+    try {
+      const previous = await files.bookmark(database.file)
+      await files.restore(wanted, next)
+      await store.become(database, next)
+      return previous
+    } catch (error) {
+      return notThere(error)
+    } finally {
+      store.release(next)
+    }
+  }
+
+  async function bookmarkOf(database: Database, url: URL, mayBeNow: boolean): Promise<string> {
+    const asked = url.searchParams.get('bookmark')
+    const timestamp = url.searchParams.get('timestamp')
+    if (asked !== null && !mayBeNow) {
+      const read = bookmark.safeParse(asked)
+      if (!read.success) throw errors.propertyInvalid('bookmark', 'Invalid bookmark')
+      return read.data
+    }
+    if (timestamp === null && mayBeNow) return files.bookmark(database.file).catch(notAnswered)
+    const read = time.safeParse(timestamp)
+    if (!read.success) throw errors.propertyInvalid('timestamp', 'Invalid datetime')
+    return files.bookmarkAt(database.file, Date.parse(read.data)).catch(notThere)
+  }
+
+  function demandTurn(id: DatabaseId): void {
+    const since = clock.now() - restoreWindowMs
+    for (const [known, times] of restored) {
+      if (times.every((at) => at <= since)) restored.delete(known)
+    }
+    const recent = (restored.get(id) ?? []).filter((at) => at > since)
+    if (recent.length >= restoresAtOnce) {
+      throw errors.tooManyRestores(restoresAtOnce, restoreWindowMs / 60_000)
+    }
+    restored.set(id, [...recent, clock.now()])
+  }
+}
+
+/** Throws what a client is told of a moment that there is no way back to. */
+function notThere(error: unknown): never {
+  if (error instanceof HistoryError && error.reason !== 'damaged') {
+    throw errors.historyMissing(error.message)
+  }
+  return notAnswered(error)
+}

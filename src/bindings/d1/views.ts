@@ -1,0 +1,43 @@
+import { callOf, isRefused, refusalOf, rowsOf } from './call.ts'
+import * as errors from './errors.ts'
+import type { Parts } from './operation.ts'
+import { notAnswered } from './query-api.ts'
+import type { Database } from './store.ts'
+
+/** What a list has of a database. */
+export function shown({ id, name, createdAt, jurisdiction }: Database) {
+  return {
+    uuid: id,
+    name,
+    version: 'production',
+    created_at: new Date(createdAt).toISOString(),
+    ...(jurisdiction !== null && { jurisdiction }),
+  }
+}
+
+export function settings({ replication }: Database) {
+  return { read_replication: { mode: replication } }
+}
+
+export function regionOf({ location }: Database): string {
+  return (location ?? 'weur').toUpperCase()
+}
+
+/** All that there is to know of a database: for that it is asked itself. */
+export async function wholeOf({ calls, files }: Parts, database: Database): Promise<object> {
+  const count = callOf('q', { sql: countTables, params: [] })
+  const { account, id, file } = database
+  const { reply } = await calls.call(account, id, count).catch(notAnswered)
+  if (isRefused(reply)) throw errors.databaseUnavailable(refusalOf(reply))
+  const { fileBytes } = await files.sizeOf(file)
+  return {
+    ...shown(database),
+    num_tables: Number(rowsOf(reply)[0]?.[0]?.[0] ?? 0),
+    file_size: fileBytes,
+    running_in_region: regionOf(database),
+    ...settings(database),
+  }
+}
+
+const countTables = `SELECT count(*) FROM sqlite_schema WHERE type = 'table'
+  AND substr(name, 1, 7) <> 'sqlite_' AND substr(name, 1, 4) <> '_cf_'`
