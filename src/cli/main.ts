@@ -2,6 +2,7 @@ import { serveHelp } from '#config'
 import { messageOf, OperatorError } from '#contract/errors.ts'
 import { account, accountHelp } from './account.ts'
 import { cells, cellsHelp } from './cells.ts'
+import { d1, d1Help } from './d1.ts'
 import { domain, domainHelp } from './domain.ts'
 import { objects, objectsHelp } from './objects.ts'
 import { proxyConfig, proxyConfigHelp } from './proxy-config.ts'
@@ -21,6 +22,7 @@ const verbs: Readonly<Record<string, (args: readonly string[]) => Promise<void>>
   cells,
   do: objects,
   cron: schedules,
+  d1,
   's3-key': s3Key,
   'proxy-config': proxyConfig,
   help: async () => print(help),
@@ -38,6 +40,7 @@ ${domainHelp}
 ${objectsHelp}
 ${cellsHelp}
 ${schedulesHelp}
+${d1Help}
 ${s3KeyHelp}
 ${proxyConfigHelp}
 A client needs no more than   set -a; . DIR/admin.env; set +a

@@ -4,7 +4,7 @@ import { pageLength, usualPageLength } from './limits.ts'
 import type { DatabaseOperation, Operation, Parts, Route } from './operation.ts'
 import { notAnswered } from './query-api.ts'
 import { changeBody, newDatabaseBody, partialChangeBody } from './schema.ts'
-import { regionOf, settings, shown, wholeOf } from './views.ts'
+import { settings, shown, wholeOf } from './views.ts'
 
 export function databaseRoutes(parts: Parts): {
   readonly all: readonly Route<Operation>[]
@@ -47,7 +47,7 @@ export function databaseRoutes(parts: Parts): {
       location: told.primary_location_hint ?? null,
       replication: told.read_replication?.mode ?? 'disabled',
     })
-    return succeed({ ...(await wholeOf(parts, database)), created_in_region: regionOf(database) })
+    return succeed(await wholeOf(parts, database))
   }
 
   async function get({ database, url }: DatabaseOperation): Promise<Response> {

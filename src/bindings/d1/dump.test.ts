@@ -77,7 +77,7 @@ suite('an export', () => {
 
   test('every kind of value comes back as it was', async () => {
     using database = opened(
-      'CREATE TABLE v (a, "say ""a""", rowid, oid, _rowid_) STRICT'.replace(' STRICT', ''),
+      'CREATE TABLE v (a, "say ""a""", rowid, oid, _rowid_)',
     )
     const insert = database.prepare('INSERT INTO v (a) VALUES (?)')
     const values = [
@@ -152,6 +152,8 @@ suite('an export', () => {
     const lines = await linesOf(database, { compatibility: 'sqlite3_cli_only' })
     using copy = new DatabaseSync(':memory:', { defensive: false })
     copy.exec(lines.join('\n'))
+    // Whoever reads such a file opens it anew.
+    copy.exec('PRAGMA writable_schema=RESET')
     const found = copy.prepare(`SELECT a FROM words WHERE words MATCH 'here'`).all()
     assert.deepEqual(
       found.map((row) => row['a']),

@@ -11,7 +11,7 @@ export function shown({ id, name, createdAt, jurisdiction }: Database) {
     name,
     version: 'production',
     created_at: new Date(createdAt).toISOString(),
-    ...(jurisdiction !== null && { jurisdiction }),
+    jurisdiction,
   }
 }
 
@@ -19,7 +19,7 @@ export function settings({ replication }: Database) {
   return { read_replication: { mode: replication } }
 }
 
-export function regionOf({ location }: Database): string {
+function regionOf({ location }: Database): string {
   return (location ?? 'weur').toUpperCase()
 }
 
