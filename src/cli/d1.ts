@@ -34,7 +34,9 @@ export async function d1(args: readonly string[]): Promise<void> {
     throw new OperatorError(`${name} is not what its archive makes of it: ${found.difference}`)
   }
   const sizes = `${bytesText(found.file_size)}, and ${bytesText(found.history_size)} of archive`
-  process.stdout.write(`${name} is what its archive makes of it, at ${found.bookmark} (${sizes}).\n`)
+  process.stdout.write(
+    `${name} is what its archive makes of it, at ${found.bookmark} (${sizes}).\n`,
+  )
 }
 
 async function* nothing(): AsyncGenerator<Uint8Array> {}

@@ -31,7 +31,7 @@ export async function openD1(ports: Ports): Promise<LiveBinding> {
   const store = await openStore(ports)
   const engine = new URL('./engine.worker.ts', import.meta.url)
   const files = ports.databases.open({ name: 'd1', engine })
-  await files.sweep((name) => store.hasFiles(name))
+  await files.sweep(store.files)
   const insights = new Insights(clock)
   const calls = new Calls({ store, files, clock, insights })
   const transfers = new TransferStore(ports)

@@ -76,9 +76,7 @@ suite('an export', () => {
   }
 
   test('every kind of value comes back as it was', async () => {
-    using database = opened(
-      'CREATE TABLE v (a, "say ""a""", rowid, oid, _rowid_)',
-    )
+    using database = opened('CREATE TABLE v (a, "say ""a""", rowid, oid, _rowid_)')
     const insert = database.prepare('INSERT INTO v (a) VALUES (?)')
     const values = [
       null,

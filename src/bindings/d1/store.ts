@@ -94,11 +94,9 @@ export class DatabaseStore {
     return own.toSorted((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1))
   }
 
-  /** Whether any database has files of this name. */
-  hasFiles(name: string): boolean {
-    const [, ...parts] = /^(.{8})(.{4})(.{4})(.{4})(.{12})$/.exec(name) ?? []
-    const id = databaseId.safeParse(parts.join('-'))
-    return id.success && this.#databases.has(id.data)
+  /** The files that databases are. */
+  get files(): readonly DatabaseFile[] {
+    return [...this.#databases.values()].map(({ file }) => file)
   }
 
   async create(made: NewDatabase): Promise<Database> {

@@ -8,6 +8,9 @@ import { notAnswered } from './query-api.ts'
 import { bookmark, type DatabaseId } from './schema.ts'
 import type { Database } from './store.ts'
 
+/** Where a database is after a restore, and where it was. */
+type Moved = { readonly bookmark: string; readonly previous: string }
+
 const time = z.iso.datetime({ offset: true })
 
 /** Bookmarks, and the way back to them. */
@@ -27,27 +30,28 @@ export function timeTravelRoutes(parts: Parts): readonly Route<DatabaseOperation
   async function restore({ database, url }: DatabaseOperation): Promise<Response> {
     const wanted = await bookmarkOf(database, url, false)
     demandTurn(database.id)
-    const previous = await calls.claim(database.id, () =>
+    const moved = await calls.claim(database.id, () =>
       calls.held(database.id, () => replace(database, wanted)),
     )
-    if (previous === undefined) throw errors.queryError(errors.importBusy)
+    if (!moved) throw errors.queryError(errors.importBusy)
     log.info('a database was restored', { database: database.id, bookmark: wanted })
+    const { bookmark: now, previous } = moved
     return succeed({
-      bookmark: wanted,
+      bookmark: now,
       previous_bookmark: previous,
-      message: `Database was restored to bookmark ${wanted}. To undo, restore to ${previous}.`,
+      message: `The database is as it was at bookmark ${wanted}. To undo that, restore to ${previous}.`,
     })
   }
 
   /** Makes the database what it was. Nothing else is done to it meanwhile. */
-  async function replace(asked: Database, wanted: string): Promise<string> {
+  async function replace(asked: Database, wanted: string): Promise<Moved> {
     const database = store.get(asked.account, asked.id)
     const next = await store.reserveNext(database)
     try {
       const previous = await files.bookmark(database.file)
       await files.restore(wanted, next)
       await store.become(database, next)
-      return previous
+      return { bookmark: await files.bookmark(next), previous }
     } catch (error) {
       return notThere(error)
     } finally {
