@@ -76,6 +76,7 @@ suite('npm start', () => {
         'Static assets',
         'KV',
         'R2',
+        'D1',
         'Service bindings',
         'Durable Objects',
         'Queues',
@@ -84,6 +85,7 @@ suite('npm start', () => {
       ])
       assert.partialDeepStrictEqual(shown['Static assets'], { status: 200, type: 'image/svg+xml' })
       assert.partialDeepStrictEqual(shown['R2'], { end: 'here', delimitedPrefixes: ['postcards/'] })
+      assert.partialDeepStrictEqual(shown['D1'], { inserted: { path: '/json' }, rowsWritten: 1 })
       assert.deepEqual(shown['Service bindings'], {
         http: 'tour-greeter got GET /some/path',
         rpc: 'Welcome, traveller!',

@@ -1,5 +1,6 @@
 import type { Binding } from '#contract/binding.ts'
 import { assets } from './assets/binding.ts'
+import { d1 } from './d1/binding.ts'
 import { durableObjects } from './durable-objects/binding.ts'
 import { json, plainText } from './environment-variables/binding.ts'
 import { kvNamespace } from './kv/binding.ts'
@@ -12,6 +13,7 @@ import { versionMetadata } from './version-metadata/binding.ts'
 /** Every kind of binding that ships, in the order of the README's table. */
 export const bindings: readonly Binding[] = [
   assets,
+  d1,
   durableObjects,
   plainText,
   json,

@@ -58,6 +58,23 @@ const stops = [
     },
   },
   {
+    title: 'D1',
+    code: 'await env.LOGBOOK.batch([create, insert.bind(path)]); await select.first()',
+    run: async ({ env, url }) => {
+      const create = env.LOGBOOK.prepare(
+        'CREATE TABLE IF NOT EXISTS visit (id INTEGER PRIMARY KEY, path TEXT, at TEXT)',
+      )
+      const insert = env.LOGBOOK.prepare(
+        "INSERT INTO visit (path, at) VALUES (?, datetime('now')) RETURNING *",
+      )
+      const [, { results, meta }] = await env.LOGBOOK.batch([create, insert.bind(url.pathname)])
+      const paths = await env.LOGBOOK.prepare(
+        'SELECT path, count(*) AS visits FROM visit GROUP BY path ORDER BY visits DESC LIMIT 3',
+      ).all()
+      return { inserted: results[0], rowsWritten: meta.rows_written, most: paths.results }
+    },
+  },
+  {
     title: 'Service bindings',
     code: "await env.GREETER.fetch(request); await env.GREETER_RPC.greet('you')",
     run: async ({ env }) => {
