@@ -10,7 +10,7 @@ const kinds = {
   undefined: () => undefined,
   bytes: (list) => new Uint8Array(list),
   buffer: (list) => new Uint8Array(list).buffer,
-  view: (list) => new DataView(new Uint8Array(list).buffer, 1),
+  part: (list) => new Uint8Array(list).subarray(1),
   bigint: (text) => BigInt(text),
   symbol: (text) => Symbol(text),
   function: () => () => 1,

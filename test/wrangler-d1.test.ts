@@ -159,11 +159,7 @@ CREATE INDEX i ON t (a);
     await d1('create', 'seen')
     for (let n = 0; n < 2; n++)
       await rows('seen', 'CREATE TABLE IF NOT EXISTS t (a); SELECT a FROM t')
-    const insight = z.object({
-      query: z.string(),
-      numberOfTimesRun: z.number(),
-      totalRowsRead: z.number(),
-    })
+    const insight = z.object({ query: z.string(), numberOfTimesRun: z.number() })
     const insights = ['d1', 'insights', 'seen', '--json', '--sort-by', 'count', '--limit', '10']
     const found = await wrangler.json(z.array(insight), insights)
     assert.deepEqual(

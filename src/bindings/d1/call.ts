@@ -61,9 +61,11 @@ const rowsReply = z.array(
 )
 export type Cell = z.output<typeof cell>
 
-/** The rows of each statement of a call in the form `q`. */
-export function rowsOf(reply: Uint8Array): readonly (readonly (readonly Cell[])[])[] {
-  return rowsReply.parse(jsonOf(reply)).map(({ results }) => results.rows)
+export type Result = { readonly rows: readonly (readonly Cell[])[]; readonly meta: CallMeta }
+
+/** What a call in the form `q` gave, by statement. */
+export function resultsOf(reply: Uint8Array): readonly Result[] {
+  return rowsReply.parse(jsonOf(reply)).map(({ results, meta }) => ({ rows: results.rows, meta }))
 }
 
 const importReply = z.union([

@@ -3,7 +3,7 @@ import type { AccountId, BlobKey } from '#contract/ids.ts'
 import type { Clock } from '#contract/ports/clock.ts'
 import { DatabaseError, type DatabaseFile, type DatabaseFiles } from '#contract/ports/databases.ts'
 import type { Log } from '#contract/ports/log.ts'
-import { callOf, type CallStatement, type Cell, isRefused, refusalOf, rowsOf } from './call.ts'
+import { callOf, type CallStatement, type Cell, isRefused, refusalOf, resultsOf } from './call.ts'
 import { DumpError, dumpOf } from './dump.ts'
 import * as errors from './errors.ts'
 import type { Jobs } from './jobs.ts'
@@ -116,7 +116,7 @@ export class Exports {
   ): Promise<readonly (readonly (readonly Cell[])[])[]> {
     const { reply } = await this.#options.files.call(copy, callOf('q', statements))
     if (isRefused(reply)) throw new DumpError(refusalOf(reply))
-    return rowsOf(reply)
+    return resultsOf(reply).map(({ rows }) => rows)
   }
 
   #remember(key: string, outcome: Outcome): void {

@@ -1,4 +1,4 @@
-import { callOf, isRefused, refusalOf, rowsOf } from './call.ts'
+import { callOf, isRefused, refusalOf, resultsOf } from './call.ts'
 import * as errors from './errors.ts'
 import type { Parts } from './operation.ts'
 import { notAnswered } from './query-api.ts'
@@ -24,16 +24,16 @@ function regionOf({ location }: Database): string {
 }
 
 /** All that there is to know of a database: for that it is asked itself. */
-export async function wholeOf({ calls, files }: Parts, database: Database): Promise<object> {
+export async function wholeOf({ calls }: Parts, database: Database): Promise<object> {
   const count = callOf('q', { sql: countTables, params: [] })
-  const { account, id, file } = database
+  const { account, id } = database
   const { reply } = await calls.call(account, id, count).catch(notAnswered)
   if (isRefused(reply)) throw errors.databaseUnavailable(refusalOf(reply))
-  const { fileBytes } = await files.sizeOf(file)
+  const [result] = resultsOf(reply)
   return {
     ...shown(database),
-    num_tables: Number(rowsOf(reply)[0]?.[0]?.[0] ?? 0),
-    file_size: fileBytes,
+    num_tables: Number(result?.rows[0]?.[0] ?? 0),
+    file_size: result?.meta.size_after ?? 0,
     running_in_region: regionOf(database),
     ...settings(database),
   }
