@@ -14,6 +14,7 @@ import type { AccountId, BlobKey, ObjectNamespaceId } from '#contract/ids.ts'
 import type { Address, Listening } from '#contract/listening.ts'
 import type { Ports } from '#contract/ports.ts'
 import type { Blob } from '#contract/ports/blob.ts'
+import type { Databases } from '#contract/ports/databases.ts'
 import type { Log, LogFields } from '#contract/ports/log.ts'
 import type { ObjectFiles } from '#contract/ports/object-files.ts'
 import type { Sql } from '#contract/ports/sql.ts'
@@ -27,6 +28,7 @@ import {
   socketDirectory,
   writePrivateFile,
 } from '#drivers/directory/local/driver.ts'
+import { historyMigrations, openHistory } from '#drivers/history/local/driver.ts'
 import { leaseDirectory } from '#drivers/lease/directory/driver.ts'
 import { jsonLog } from '#drivers/log/json/driver.ts'
 import { openObjectFiles } from '#drivers/object-files/local/driver.ts'
@@ -40,7 +42,9 @@ import { Front, type TlsFront } from '#ingress/front.ts'
 import { createIngress, type Ingress, type IngressOptions } from '#ingress/server.ts'
 import { trustIn } from '#ingress/visitor.ts'
 import { workerdPath } from '#runtime/binary.ts'
+import { openDatabases } from '#runtime/databases/databases.ts'
 import { startCellHost } from '#runtime/host.ts'
+import type { Jail } from '#runtime/jail.ts'
 import { scheduleMigrations, Schedules } from '#schedules/schedules.ts'
 
 // The composition root: config → drivers → rooms → start, stop. No other file knows every room.
@@ -74,10 +78,11 @@ const cellTimes = { drainMs, lingerMs, holdMs, startTimeoutMs }
  */
 export async function startServer(config: Config): Promise<RunningServer> {
   await using stack = new AsyncDisposableStack()
-  const drivers = await openDrivers(config, stack)
+  const jail = Promise.withResolvers<Jail | undefined>()
+  const drivers = await openDrivers(config, { stack, jail: jail.promise })
   const acme = new Acme()
-  const open = (binding: Binding): Promise<Ports> => portsOf(binding, { config, drivers, stack })
-  const served = await openBindings(bindings, open, stack)
+  const from = { config, drivers, stack }
+  const served = await openBindings(bindings, (each) => portsOf(each, from), stack)
   const ingress = stack.use(
     createIngress({
       ...drivers,
@@ -107,9 +112,10 @@ export async function startServer(config: Config): Promise<RunningServer> {
       planPreview: (of) => control.planPreview(of),
     }),
   )
+  jail.resolve(host.jail)
   const objectFiles = stack.use(await openObjectFiles({ ...drivers, path: objectsDirectory }))
   await objectFiles.sweep()
-  const schedules = await openSchedules({ config, drivers, host, stack })
+  const schedules = await openSchedules({ ...from, host })
   const front = new Front()
   const names = { domain: config.domain, urlOf: (name: string) => front.urlOf(name) }
   const control = createControl({
@@ -122,15 +128,13 @@ export async function startServer(config: Config): Promise<RunningServer> {
     publishRoutes: (table) => [acme, ingress].forEach((to) => to.publishRoutes(table)),
   })
   const { account, token } = await control.prepare(await knownToken(config))
-  const protocols = served.flatMap(({ live }) => live?.protocols ?? [])
-  const api = createApiListener({ fetch: (each) => control.fetch(each), protocols, ...drivers })
+  const api = createApiListener({ ...spokenBy(served, control), ...drivers })
   stack.defer(() => api.close(0))
   await openFront({ ...drivers, config, ingress, acme, front }, stack)
-  const apiUrl = `${urlAt(await listen((where) => api.listen(where), '--api', config.api))}/client/v4`
+  const apiUrl = await openApi(api, config)
   await control.start()
-  const events = stack.use(
-    startEvents(schedules, served, { host, ...names, ownerOf: (name) => ingress.ownerOf(name) }),
-  )
+  const house = { host, ...names, ownerOf: (name: string) => ingress.ownerOf(name) }
+  const events = stack.use(startEvents(schedules, served, house))
   await writeAdmin(config, { apiUrl, account, token })
   api.ready()
   logReady(drivers.log, { api: apiUrl, visitors: front.urlOf(config.domain), ...front.ports }, host)
@@ -139,8 +143,21 @@ export async function startServer(config: Config): Promise<RunningServer> {
     config,
     apiUrl,
     visitorUrl: (worker) => front.urlOf(`${worker}.${config.domain}`),
-    stop: () => stopServer({ api, control, ingress, events, running, log: drivers.log }),
+    stop: () => stopServer({ ...drivers, api, control, ingress, events, running }),
   }
+}
+
+/** What the API's listener passes on, and to whom. */
+function spokenBy(served: readonly ServedBinding[], control: Control) {
+  return {
+    fetch: (request: Request) => control.fetch(request),
+    protocols: served.flatMap(({ live }) => live?.protocols ?? []),
+  }
+}
+
+/** Has the API listen; gives the URL below which it is. */
+async function openApi(api: ApiListener, config: Config): Promise<string> {
+  return `${urlAt(await listen((where) => api.listen(where), '--api', config.api))}/client/v4`
 }
 
 /** What the first account's owner points wrangler with. */
@@ -196,8 +213,12 @@ async function stopServer(server: {
 }
 
 /** The drivers of the control plane. A binding's are its own: see `portsOf`. */
-async function openDrivers(config: Config, stack: AsyncDisposableStack): Promise<Ports> {
+async function openDrivers(
+  config: Config,
+  given: { readonly stack: AsyncDisposableStack; readonly jail: Promise<Jail | undefined> },
+): Promise<Ports> {
   const { dataDirectory } = config
+  const { stack } = given
   await prepareDirectory(dataDirectory)
   stack.use(leaseDirectory(dataDirectory))
   const log = jsonLog({
@@ -216,7 +237,40 @@ async function openDrivers(config: Config, stack: AsyncDisposableStack): Promise
   const sql = await openSql({ path: inData('control.db'), migrations: controlMigrations, log })
   stack.use(sql)
   const blob = await openBlobs({ path: inData('code') })
-  return { sql, blob, vault, log, clock: systemClock, random: systemRandom }
+  const system = { log, clock: systemClock, random: systemRandom }
+  const databases = stack.use(await openDatabaseCells(config, { ...system, ...given }))
+  return { ...system, sql, blob, vault, databases }
+}
+
+/** Databases of users' SQL. Their processes wait until it is known which jail there is. */
+async function openDatabaseCells(
+  config: Config,
+  from: Pick<Ports, 'log' | 'clock' | 'random'> & {
+    readonly stack: AsyncDisposableStack
+    readonly jail: Promise<Jail | undefined>
+  },
+): Promise<Databases & AsyncDisposable> {
+  const { dataDirectory, sleepMs } = config
+  const log = from.log.child({ room: 'databases' })
+  const path = join(dataDirectory, 'history')
+  await prepareDirectory(path)
+  const sql = await openSql({ path: `${path}.db`, migrations: historyMigrations, log })
+  from.stack.use(sql)
+  const blob = await openBlobs({ path: join(path, 'segments') })
+  const history = from.stack.use(
+    openHistory({ ...from, log, sql, blob, path: join(path, 'journals') }),
+  )
+  return openDatabases({
+    ...from,
+    log,
+    history,
+    workerdPath,
+    path: join(dataDirectory, 'databases'),
+    runDirectory: await socketDirectory(dataDirectory),
+    jail: () => from.jail,
+    startTimeoutMs,
+    sleepMs,
+  })
 }
 
 async function openSql(options: {

@@ -4,11 +4,14 @@ import type { Ports } from '#contract/ports.ts'
 import type { Clock } from '#contract/ports/clock.ts'
 import { openBlobs } from '#drivers/blob/fs/driver.ts'
 import { systemClock } from '#drivers/clock/system/driver.ts'
+import { historyMigrations, openHistory } from '#drivers/history/local/driver.ts'
 import { jsonLog } from '#drivers/log/json/driver.ts'
 import { systemRandom } from '#drivers/random/system/driver.ts'
 import { openSqlite } from '#drivers/sql/sqlite/driver.ts'
 import { readMigrations } from '#drivers/sql/sqlite/migrations.ts'
 import { openVault, vaultMigrations } from '#drivers/vault/local/driver.ts'
+import { workerdPath } from '#runtime/binary.ts'
+import { openDatabases } from '#runtime/databases/databases.ts'
 
 /** The real drivers on a folder, as a binding gets them. Warnings go to stderr. */
 export async function openPorts(options: {
@@ -36,7 +39,29 @@ export async function openPorts(options: {
   })
   const vault = await openVault({ sql: vaultSql, masterKeyPath: join(path, 'master.key') })
   const blob = await openBlobs({ path: join(path, 'blobs') })
+  const historySql = await openSqlite({
+    path: join(path, 'history.db'),
+    migrations: await readMigrations(historyMigrations),
+    log,
+  })
+  const system = { log, clock, random: systemRandom }
+  const history = openHistory({
+    ...system,
+    sql: historySql,
+    blob: await openBlobs({ path: join(path, 'segments') }),
+    path: join(path, 'journals'),
+  })
+  const databases = openDatabases({
+    ...system,
+    history,
+    workerdPath,
+    path: join(path, 'databases'),
+    runDirectory: join(path, 'run'),
+    jail: async () => undefined,
+    startTimeoutMs: 10_000,
+  })
   return {
+    databases,
     sql,
     blob,
     clock,
@@ -44,6 +69,9 @@ export async function openPorts(options: {
     vault,
     log,
     async [Symbol.asyncDispose]() {
+      await databases[Symbol.asyncDispose]()
+      await history[Symbol.asyncDispose]()
+      await historySql[Symbol.asyncDispose]()
       await sql[Symbol.asyncDispose]()
       await vaultSql[Symbol.asyncDispose]()
     },

@@ -53,7 +53,9 @@ type Start = 'start' | 'restore'
  * Starts, feeds, watches and stops cells. Owned by `main.ts`. Kills what an earlier server left
  * running in the run directory. Throws an `OperatorError` if workerd can't be run.
  */
-export async function startCellHost(options: CellHostOptions): Promise<CellHost & EventHost> {
+export async function startCellHost(
+  options: CellHostOptions,
+): Promise<CellHost & EventHost & Jailer> {
   const { runDirectory, workerdPath, log } = options
   if (!existsSync(workerdPath)) throw new OperatorError(`workerd is missing at ${workerdPath}.`)
   if (Buffer.byteLength(runDirectory) + socketNameLength > longestSocketPath) {
@@ -66,7 +68,10 @@ export async function startCellHost(options: CellHostOptions): Promise<CellHost 
   return host
 }
 
-class WorkerdHost implements CellHost, EventHost {
+/** What puts processes into jails, where there are any. */
+type Jailer = { readonly jail: Jail | undefined }
+
+class WorkerdHost implements CellHost, EventHost, Jailer {
   readonly #options: CellHostOptions
   readonly #context: CellContext
   readonly #closing = new AbortController()
@@ -122,6 +127,10 @@ class WorkerdHost implements CellHost, EventHost {
       closing: this.#closing.signal,
       cellOf: ({ account, worker }) => this.#places.get(liveKey({ account, worker })),
     })
+  }
+
+  get jail(): Jail | undefined {
+    return this.#jail
   }
 
   get events(): EventPort {

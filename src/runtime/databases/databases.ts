@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { chown, mkdir, readdir, rm, stat } from 'node:fs/promises'
+import { mkdir, readdir, rm, stat } from 'node:fs/promises'
 import { stripTypeScriptTypes } from 'node:module'
 import { join } from 'node:path'
+import { messageOf } from '#contract/errors.ts'
 import type { AccountId } from '#contract/ids.ts'
 import {
   DatabaseError,
@@ -15,7 +16,7 @@ import { AccountCells } from './account.ts'
 import { OpenFile } from './file.ts'
 import type { DatabaseContext, DatabaseLimits, DatabaseOptions } from './host-options.ts'
 import * as limits from './limits.ts'
-import { folderOf, objectIdOf } from './paths.ts'
+import { folderOf, giveToOwner, objectIdOf } from './paths.ts'
 
 /** Databases in cells of their own. Owned by `main.ts`, which closes it after those who call it. */
 export function openDatabases(options: DatabaseOptions): Databases & AsyncDisposable {
@@ -27,9 +28,12 @@ class Products implements Databases, AsyncDisposable {
   readonly #closing = new AbortController()
   readonly #products: Product[] = []
   readonly #watchdog = new Watchdog()
+  #tidying: Disposable | undefined
+  #tidied: Promise<void> = Promise.resolve()
 
   constructor(options: DatabaseOptions) {
     this.#options = options
+    this.#tidyLater()
   }
 
   open({ name, engine }: { readonly name: string; readonly engine: URL }): DatabaseFiles {
@@ -47,8 +51,30 @@ class Products implements Databases, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const product of this.#products) product.refuse()
-    await Promise.all(this.#products.map((product) => product.stop()))
+    this.#tidying?.[Symbol.dispose]()
+    const idle = Promise.all(this.#products.map((product) => product.idle()))
+    const late = AbortSignal.timeout(limits.finishMs)
+    await Promise.race([idle, aborted(late)])
     this.#closing.abort()
+    await Promise.all(this.#products.map((product) => product.stop()))
+    await this.#tidied
+  }
+
+  /** Has histories end when they are old, now and then. */
+  #tidyLater(): void {
+    const { clock, history, log } = this.#options
+    this.#tidying = clock.after(limits.tidyMs, () => {
+      const tidyAll = async (): Promise<void> => {
+        while (!this.#closing.signal.aborted && (await history.tidy()));
+      }
+      this.#tidied = tidyAll()
+        .catch((error: unknown) =>
+          log.error('histories are not tidied', { error: messageOf(error) }),
+        )
+        .finally(() => {
+          if (!this.#closing.signal.aborted) this.#tidyLater()
+        })
+    })
   }
 }
 
@@ -92,8 +118,7 @@ class Product implements DatabaseFiles {
     await mkdir(folder, { recursive: true, mode: 0o700 })
     const path = this.#pathOf(to)
     await this.#context.history.restore(to, bookmark, { generation: to.generation, path })
-    const { uid, gid } = await stat(folder)
-    await chown(path, uid, gid)
+    await giveToOwner(folder, path)
   }
 
   async verify(file: DatabaseFile): Promise<string | undefined> {
@@ -135,8 +160,12 @@ class Product implements DatabaseFiles {
     this.#isRefusing = true
   }
 
-  async stop(): Promise<void> {
+  /** Resolves when nothing waits. */
+  async idle(): Promise<void> {
     await Promise.all([...this.#files.values()].map((file) => file.idle()))
+  }
+
+  async stop(): Promise<void> {
     await Promise.all([...this.#accounts.values()].map((cells) => cells.stop()))
   }
 
@@ -164,4 +193,8 @@ class Product implements DatabaseFiles {
     // The log goes first: without its database it is nothing, and the other way round it is old.
     for (const end of ['-shm', '-wal', '']) await rm(`${path}${end}`, { force: true })
   }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
 }

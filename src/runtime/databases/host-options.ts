@@ -12,8 +12,8 @@ export type DatabaseOptions = {
   readonly runDirectory: string
   /** Where files are: a folder per account, made when it is needed. */
   readonly path: string
-  /** Asked for at each start. */
-  readonly jail: () => Jail | undefined
+  /** Asked for at each start: no process starts before it is known whether there is one. */
+  readonly jail: () => Promise<Jail | undefined>
   readonly history: History
   readonly clock: Clock
   readonly random: Random

@@ -8,7 +8,7 @@ import { writeEngineConfig } from './config.ts'
 import type { DatabaseContext } from './host-options.ts'
 import { streamEndMs } from './limits.ts'
 import { Line, type Post } from './line.ts'
-import { diskOf, folderOf, objectIdOf } from './paths.ts'
+import { diskOf, folderOf, giveToOwner, objectIdOf } from './paths.ts'
 
 /** Why a process ended. `crowded`: it kept calls of other files waiting for too long. */
 export type EndReason = 'timeout' | 'crowded' | 'memory' | 'crash' | 'stopped'
@@ -69,7 +69,7 @@ export class Incarnation {
       agentSocket: socket,
       folder,
       sockets: [socket],
-      jail: context.jail(),
+      jail: await context.jail(),
       account,
       objects: [],
       shared: [folderOf(path, account, product)],
@@ -109,7 +109,12 @@ export class Incarnation {
     const known = this.#timelines.get(object)
     if (known) return known
     const folder = folderOf(path, file.account, product)
-    const opened = history.open({ ...file, path: `${folder}/${object}.sqlite` })
+    const place = `${folder}/${object}.sqlite`
+    const opened = history.open({ ...file, path: place }).then(async (timeline) => {
+      // It may have been put back from its history, by us.
+      await giveToOwner(folder, place)
+      return timeline
+    })
     this.#timelines.set(object, opened)
     void opened.catch(() => this.#timelines.delete(object))
     return opened

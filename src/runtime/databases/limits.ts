@@ -43,3 +43,9 @@ export const repeats = 2
 
 /** How long a process may take to end once nothing is in flight. */
 export const stopGraceMs = 5_000
+
+/** What is under way when the server stops may take so long. */
+export const finishMs = 10_000
+
+/** How often histories are tidied. */
+export const tidyMs = 10 * 60_000

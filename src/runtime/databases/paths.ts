@@ -1,4 +1,5 @@
 import { createHash, createHmac } from 'node:crypto'
+import { chown, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DatabaseFile } from '#contract/ports/databases.ts'
 
@@ -21,4 +22,11 @@ export function objectIdOf(product: string, { database, generation }: DatabaseFi
   const key = createHash('sha256').update(product).digest()
   const code = createHmac('sha256', key).update(name).digest().subarray(0, 16)
   return Buffer.concat([name, code]).toString('hex')
+}
+
+/** Makes a file, if there is one, its folder's owner's: the account's processes are nobody else. */
+export async function giveToOwner(folder: string, path: string): Promise<void> {
+  const { uid, gid } = await stat(folder)
+  const file = await stat(path).catch(() => undefined)
+  if (file && file.uid !== uid) await chown(path, uid, gid)
 }
