@@ -35,6 +35,30 @@ const works: readonly Work[] = [
     measure: measureSockets,
   },
   { name: 'queue-send', path: '/queue-send', title: 'Queue, a message sent and delivered' },
+  {
+    name: 'd1-select',
+    path: '/d1-select',
+    title: 'D1, a row by its key',
+    prepare: '/prepare-d1',
+  },
+  {
+    name: 'd1-insert',
+    path: '/d1-insert',
+    title: 'D1, a row inserted (ours and workerd’s: durable)',
+    prepare: '/prepare-d1',
+  },
+  {
+    name: 'd1-batch',
+    path: '/d1-batch',
+    title: 'D1, 25 rows inserted by one batch',
+    prepare: '/prepare-d1',
+  },
+  {
+    name: 'd1-many',
+    path: '/d1-many',
+    title: 'D1, 10 000 rows by one select',
+    prepare: '/prepare-d1',
+  },
   { name: 'queue-batch', path: '/queue-batch', title: 'Queue, 100 messages sent and delivered' },
 ]
 

@@ -64,8 +64,12 @@ export async function startWorkerd(): Promise<Peer> {
   const path = join(folder, 'wrangler.json')
   const config: object = JSON.parse(await readFile(path, 'utf8'))
   const kv = [{ binding: 'KV', id: '0'.repeat(32) }]
+  const d1 = [{ binding: 'DB', database_name: 'bench', database_id: '0'.repeat(32) }]
   // One module: there is nothing to bundle.
-  await writeFile(path, JSON.stringify({ ...config, kv_namespaces: kv, no_bundle: true }))
+  await writeFile(
+    path,
+    JSON.stringify({ ...config, kv_namespaces: kv, d1_databases: d1, no_bundle: true }),
+  )
   const args = [
     'serve',
     'wrangler.json',
@@ -83,6 +87,7 @@ export async function startMiniflare(
   from = worker,
   bindings: object = {
     kvNamespaces: { KV: '0'.repeat(32) },
+    d1Databases: { DB: '0'.repeat(32) },
     queueProducers: { JOBS: { queueName: queue } },
     queueConsumers: { [queue]: { maxBatchSize: 100, maxBatchTimeout: 1 } },
     durableObjects: { COUNTERS: { className: 'Counter', useSQLite: true } },

@@ -5,6 +5,7 @@ import { DurableObject } from 'cloudflare:workers'
 const value = 'v'.repeat(300)
 const objects = 1000
 const batch = Array.from({ length: 100 }, () => ({ body: value, contentType: 'text' }))
+const insert = 'INSERT INTO added (name, n) VALUES (?, ?)'
 let n = 0
 
 export class Counter extends DurableObject {
@@ -43,6 +44,17 @@ export class Counter extends DurableObject {
   }
 }
 
+async function prepare(database) {
+  await database.batch([
+    database.prepare('DROP TABLE IF EXISTS rows'),
+    database.prepare('CREATE TABLE rows (id INTEGER PRIMARY KEY, name TEXT, n INTEGER)'),
+    database.prepare('DROP TABLE IF EXISTS added'),
+    database.prepare('CREATE TABLE added (id INTEGER PRIMARY KEY, name TEXT, n INTEGER)'),
+    database.prepare(`WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 10000)
+      INSERT INTO rows SELECT i, 'name of the row ' || i, i FROM c`),
+  ])
+}
+
 export default {
   async fetch(request, env) {
     switch (new URL(request.url).pathname) {
@@ -70,6 +82,25 @@ export default {
       case '/queue-batch':
         await env.JOBS.sendBatch(batch)
         return new Response('sent')
+      case '/d1-select': {
+        const select = env.DB.prepare('SELECT id, name, n FROM rows WHERE id = ?')
+        return Response.json(await select.bind(1 + (n++ % 10_000)).first())
+      }
+      case '/d1-insert':
+        await env.DB.prepare(insert).bind('name', n++).run()
+        return new Response('inserted')
+      case '/d1-batch': {
+        const statement = env.DB.prepare(insert)
+        await env.DB.batch(Array.from({ length: 25 }, () => statement.bind('name', n++)))
+        return new Response('inserted')
+      }
+      case '/d1-many': {
+        const { results } = await env.DB.prepare('SELECT id, name, n FROM rows').all()
+        return new Response(String(results.length))
+      }
+      case '/prepare-d1':
+        await prepare(env.DB)
+        return new Response('prepared')
       case '/prepare-kv':
         await env.KV.put('key', value)
         return new Response('prepared')
