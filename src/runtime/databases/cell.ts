@@ -1,11 +1,11 @@
 import type { Gate } from '#contract/gate.ts'
 import type { AccountId } from '#contract/ids.ts'
-import type { DatabaseFile } from '#contract/ports/databases.ts'
 import type { Timeline } from '#contract/ports/history.ts'
 import { BackOff } from '#runtime/back-off.ts'
 import type { DatabaseContext } from './host-options.ts'
 import { Incarnation } from './incarnation.ts'
 import { stopGraceMs } from './limits.ts'
+import type { PlacedFile } from './paths.ts'
 
 /** A file in a process that may open it. */
 export type Seat = { readonly incarnation: Incarnation; readonly timeline: Timeline }
@@ -40,7 +40,7 @@ export class DatabaseCell {
   }
 
   /** Opens a file in it, starting a process if there is none. Throws what a start or a history does. */
-  async seat(file: DatabaseFile): Promise<Seat> {
+  async seat(file: PlacedFile): Promise<Seat> {
     this.#usedAt = this.#context.clock.now()
     for (;;) {
       const incarnation = await this.#enter()

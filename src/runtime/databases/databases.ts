@@ -131,9 +131,9 @@ class Product implements DatabaseFiles {
   }
 
   async delete(file: DatabaseFile, what: 'file' | 'all'): Promise<void> {
-    const object = objectIdOf(this.#context.product, file)
-    const open = this.#files.get(object)
-    this.#files.delete(object)
+    const key = keyOf(file)
+    const open = this.#files.get(key)
+    this.#files.delete(key)
     await open?.close()
     await this.#remove(this.#pathOf(file))
     if (what === 'all') await this.#context.history.delete(file)
@@ -171,13 +171,14 @@ class Product implements DatabaseFiles {
 
   #open(file: DatabaseFile): OpenFile {
     if (this.#isRefusing) throw new DatabaseError('unavailable', true)
-    const object = objectIdOf(this.#context.product, file)
-    const known = this.#files.get(object)
+    const key = keyOf(file)
+    const known = this.#files.get(key)
     if (known) return known
     const cells = this.#accounts.get(file.account) ?? new AccountCells(this.#context, file.account)
     this.#accounts.set(file.account, cells)
-    const made = new OpenFile(this.#context, cells, file)
-    this.#files.set(object, made)
+    const object = objectIdOf(this.#context.product, file)
+    const made = new OpenFile(this.#context, cells, { ...file, object })
+    this.#files.set(key, made)
     return made
   }
 
@@ -193,6 +194,10 @@ class Product implements DatabaseFiles {
     // The log goes first: without its database it is nothing, and the other way round it is old.
     for (const end of ['-shm', '-wal', '']) await rm(`${path}${end}`, { force: true })
   }
+}
+
+function keyOf({ database, generation }: DatabaseFile): string {
+  return `${database}/${generation}`
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -3,7 +3,6 @@ import { messageOf } from '#contract/errors.ts'
 import {
   DatabaseError,
   type DatabaseFailure,
-  type DatabaseFile,
   type DatabaseReply,
 } from '#contract/ports/databases.ts'
 import { HistoryError } from '#contract/ports/history.ts'
@@ -13,7 +12,7 @@ import type { DatabaseContext } from './host-options.ts'
 import { EndedError, type EndReason, type Incarnation } from './incarnation.ts'
 import { groupBytes, groupCalls, queuedBytes, repeats } from './limits.ts'
 import { BrokenError } from './line.ts'
-import { objectIdOf } from './paths.ts'
+import type { PlacedFile } from './paths.ts'
 
 /** A call that waits. */
 type Call = {
@@ -42,13 +41,13 @@ const nothing = new Uint8Array()
 export class OpenFile {
   readonly #context: DatabaseContext
   readonly #cells: AccountCells
-  readonly #file: DatabaseFile
+  readonly #file: PlacedFile
   #queue: (Call | Turn)[] = []
   #queuedBytes = 0
   #running: Promise<void> | undefined
   #lastSeat: { readonly cell: DatabaseCell; readonly incarnation: Incarnation } | undefined
 
-  constructor(context: DatabaseContext, cells: AccountCells, file: DatabaseFile) {
+  constructor(context: DatabaseContext, cells: AccountCells, file: PlacedFile) {
     this.#context = context
     this.#cells = cells
     this.#file = file
@@ -206,7 +205,7 @@ export class OpenFile {
     const isCulprit =
       error instanceof BrokenError ||
       error.culprit === undefined ||
-      error.culprit === objectIdOf(this.#context.product, this.#file)
+      error.culprit === this.#file.object
     if (isCulprit && reason === 'crowded') this.#cells.setApart(this.#file)
     const isDone = await this.#hasMoved(before)
     const again: Call[] = []

@@ -1,6 +1,5 @@
 import { mkdir } from 'node:fs/promises'
 import type { AccountId } from '#contract/ids.ts'
-import type { DatabaseFile } from '#contract/ports/databases.ts'
 import type { Timeline } from '#contract/ports/history.ts'
 import { WorkerdProcess } from '#runtime/process.ts'
 import { cellFolder, socketPath } from '#runtime/slots.ts'
@@ -8,7 +7,7 @@ import { writeEngineConfig } from './config.ts'
 import type { DatabaseContext } from './host-options.ts'
 import { streamEndMs } from './limits.ts'
 import { Line, type Post } from './line.ts'
-import { diskOf, folderOf, giveToOwner, objectIdOf } from './paths.ts'
+import { diskOf, folderOf, giveToOwner, type PlacedFile } from './paths.ts'
 
 /** Why a process ended. `crowded`: it kept calls of other files waiting for too long. */
 export type EndReason = 'timeout' | 'crowded' | 'memory' | 'crash' | 'stopped'
@@ -103,9 +102,9 @@ export class Incarnation {
   }
 
   /** The history of a file that is this process' to open. The first to ask opens it. */
-  timeline(file: DatabaseFile): Promise<Timeline> {
+  timeline(file: PlacedFile): Promise<Timeline> {
     const { product, path, history } = this.#context
-    const object = objectIdOf(product, file)
+    const { object } = file
     const known = this.#timelines.get(object)
     if (known) return known
     const folder = folderOf(path, file.account, product)
@@ -121,16 +120,14 @@ export class Incarnation {
   }
 
   /** Lets go of a file that is called no more. */
-  async forget(file: DatabaseFile): Promise<void> {
-    const object = objectIdOf(this.#context.product, file)
+  async forget({ object }: PlacedFile): Promise<void> {
     const timeline = this.#timelines.get(object)
     this.#timelines.delete(object)
     await (await timeline)?.[Symbol.asyncDispose]()
   }
 
   /** Has the engine take calls, in the time that a call may take. Throws an `EndedError`. */
-  async post(file: DatabaseFile, body: Uint8Array): Promise<Uint8Array> {
-    const object = objectIdOf(this.#context.product, file)
+  async post({ object }: PlacedFile, body: Uint8Array): Promise<Uint8Array> {
     const limit = setTimeout(() => this.kill('timeout', object), this.#context.limits.callMs)
     this.#looking ??= setInterval(() => this.#look(), lookMs).unref()
     try {
@@ -142,8 +139,7 @@ export class Incarnation {
   }
 
   /** Has the engine take a stream, which goes on for as long as pieces are taken. */
-  async stream(file: DatabaseFile, source: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-    const object = objectIdOf(this.#context.product, file)
+  async stream({ object }: PlacedFile, source: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
     const { callMs } = this.#context.limits
     const late = (): void => this.kill('timeout', object)
     let limit = setTimeout(late, callMs)

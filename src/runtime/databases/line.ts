@@ -1,5 +1,6 @@
-import { Agent, type IncomingMessage, request } from 'node:http'
+import { type IncomingMessage, request } from 'node:http'
 import { replyBytes } from './limits.ts'
+import { PlainClient } from './plain-client.ts'
 
 /** What was sent to a process, and is not answered yet. */
 export type Post = {
@@ -18,11 +19,10 @@ export class BrokenError extends Error {
 
 // workerd closes a connection idle for 5 s; we let go of it first.
 const idleMs = 4_000
-const connections = 256
 
 /** Kept connections to the socket of one process. Whoever makes it closes it. */
 export class Line implements Disposable {
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: connections, timeout: idleMs })
+  readonly #client: PlainClient
   readonly #socketPath: string
   readonly #posts = new Set<Post>()
   #answeredAt = 0
@@ -30,6 +30,7 @@ export class Line implements Disposable {
 
   constructor(socketPath: string) {
     this.#socketPath = socketPath
+    this.#client = new PlainClient(socketPath, { bodyBytes: replyBytes, idleMs })
   }
 
   /** In the order in which they were sent. */
@@ -53,7 +54,11 @@ export class Line implements Disposable {
 
   /** Sends calls to an object, and gives the body of the answer. Throws if the connection breaks. */
   post(object: string, body: Uint8Array): Promise<Uint8Array> {
-    return this.#send({ object, isStream: false }, (outgoing) => outgoing.end(body))
+    return this.#counted({ object, isStream: false }, async () => {
+      const { status, body: reply } = await this.#client.post(`/${object}`, body)
+      if (status !== 200) throw new BrokenError(`the engine answered ${status}`)
+      return reply
+    })
   }
 
   /** Sends a stream to an object. `moved` is called whenever a piece was taken. */
@@ -62,41 +67,50 @@ export class Line implements Disposable {
     source: AsyncIterable<Uint8Array>,
     moved: () => void,
   ): Promise<Uint8Array> {
-    return this.#send({ object, isStream: true }, (outgoing) => {
-      void pump(source, outgoing, moved).catch((error: unknown) => {
-        outgoing.destroy(error instanceof Error ? error : new Error(String(error)))
-      })
-    })
+    return this.#counted({ object, isStream: true }, () => this.#sendStream(object, source, moved))
   }
 
   [Symbol.dispose](): void {
-    this.#agent.destroy()
+    this.#client[Symbol.dispose]()
   }
 
-  #send(
-    { object, isStream }: Omit<Post, 'sentAt'>,
-    write: (outgoing: ReturnType<typeof request>) => void,
+  #sendStream(
+    object: string,
+    source: AsyncIterable<Uint8Array>,
+    moved: () => void,
   ): Promise<Uint8Array> {
-    const post: Post = { object, isStream, sentAt: performance.now() }
     const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
-    this.#posts.add(post)
     const outgoing = request(
       {
         socketPath: this.#socketPath,
-        agent: this.#agent,
+        agent: false,
         method: 'POST',
-        path: isStream ? `/${object}/stream` : `/${object}`,
+        path: `/${object}/stream`,
         headers: { host: 'engine' },
       },
       (response) => void bodyOf(response).then(resolve, reject),
     )
     outgoing.on('error', reject)
-    write(outgoing)
-    return promise.finally(() => {
+    void pump(source, outgoing, moved).catch((error: unknown) => {
+      outgoing.destroy(error instanceof Error ? error : new Error(String(error)))
+    })
+    return promise
+  }
+
+  /** Notes what is on its way, in the order in which it is sent. */
+  async #counted(
+    { object, isStream }: Omit<Post, 'sentAt'>,
+    send: () => Promise<Uint8Array>,
+  ): Promise<Uint8Array> {
+    const post: Post = { object, isStream, sentAt: performance.now() }
+    this.#posts.add(post)
+    try {
+      return await send()
+    } finally {
       this.#posts.delete(post)
       this.#answered += 1
       this.#answeredAt = performance.now()
-    })
+    }
   }
 }
 

@@ -6,6 +6,9 @@ import type { DatabaseFile } from '#contract/ports/databases.ts'
 // Where workerd keeps the files of an account: `<root>/<account>/<product>/<id>.sqlite`. The product is
 // the `uniqueKey` of the namespace: ids are no secret here, since no code of a user ever names one.
 
+/** A file, with the id of its object. */
+export type PlacedFile = DatabaseFile & { readonly object: string }
+
 /** The folder that processes of an account have for their disk. */
 export function diskOf(root: string, account: string): string {
   return join(root, account)
