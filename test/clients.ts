@@ -3,16 +3,19 @@ import { execFileSync, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { after, before, suite } from 'node:test'
+import { after, before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
 import type { z } from 'zod'
 import {
+  compileCache,
   startTestServer,
   type TestServer,
   type TestServerOptions,
   withoutOurs,
 } from '#test/server.ts'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
 
 /** The wranglers that are held against Bindery, by version, and where each is installed. */
 const wranglers = {
@@ -21,6 +24,10 @@ const wranglers = {
   '3.114': 'test/clients/node_modules/wrangler-3',
 } as const
 export type WranglerVersion = keyof typeof wranglers
+const newest = '4.164' satisfies WranglerVersion
+
+/** Whether every version takes part in everything. */
+const isWhole = process.env['BINDERY_TEST_WRANGLERS'] === 'all'
 
 /** What a wrangler has not: its tests skip it, or do it by hand. */
 const missing: Readonly<Record<string, readonly WranglerVersion[]>> = {
@@ -78,6 +85,14 @@ export class Wrangler implements AsyncDisposable {
     return versions.includes(this.version) && `wrangler ${this.version} has no ${feature}`
   }
 
+  /**
+   * A test of commands with which every version sends the same requests: but for the newest it is left
+   * to `npm run soak`.
+   */
+  testAlike(title: string, run: () => Promise<void>): void {
+    if (this.version === newest || isWhole) test(title, run)
+  }
+
   /** Runs it. However it ends, this resolves. */
   async run(args: readonly string[], { cwd = '.', stdin = '' }: RunOptions = {}): Promise<Ended> {
     const { folder, environment } = this.server
@@ -90,14 +105,13 @@ export class Wrangler implements AsyncDisposable {
       stdin,
       environment: {
         ...withoutOurs(process.env),
+        ...compileCache,
         ...environment,
         HOME: home,
         XDG_CONFIG_HOME: join(home, '.config'),
         // Nothing but the server is asked: not even whether there is a newer wrangler.
         npm_config_registry: 'http://127.0.0.1:9/',
         npm_config_offline: 'true',
-        // Compiling wrangler is most of what a run costs.
-        NODE_COMPILE_CACHE: join(folder, 'compiled'),
         CI: '1',
         NO_COLOR: '1',
         WRANGLER_SEND_METRICS: 'false',
@@ -174,9 +188,8 @@ export function withEachWrangler(title: string, define: (wrangler: Wrangler) => 
  * `npm run soak` alone.
  */
 export function withNewestAndOldest(title: string, define: (wrangler: Wrangler) => void): void {
-  const isWhole = process.env['BINDERY_TEST_WRANGLERS'] === 'all'
   const versions: readonly WranglerVersion[] = [
-    '4.164',
+    newest,
     ...(isWhole ? ['4.123' as const] : []),
     '3.114',
   ]
@@ -196,7 +209,6 @@ function withWrangler(
   })
 }
 
-const root = fileURLToPath(new URL('..', import.meta.url))
 const runMs = 60_000
 
 /** `npm test` installs the older wranglers before the tests run; a test run by hand does here. */

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { withoutOurs } from '#test/server.ts'
+import { compileCache, withoutOurs } from '#test/server.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -19,7 +19,7 @@ export function bindery(
   const child = spawn(process.execPath, [join(root, 'src/cli/main.ts'), ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: 60_000,
-    env: { ...withoutOurs(process.env), ...environment, NODE_NO_WARNINGS: '1' },
+    env: { ...withoutOurs(process.env), ...compileCache, ...environment, NODE_NO_WARNINGS: '1' },
   })
   const output = { stdout: '', stderr: '' }
   child.stdout.on('data', (data: Buffer) => (output.stdout += data.toString()))

@@ -11,8 +11,9 @@ import { startTestServer, type TestServer } from '#test/server.ts'
 import { eventually } from '#test/temporary.ts'
 
 // Twenty Workers on one server. Twelve are deployed, rolled back and split again and again, four have
-// their processes killed whenever they have recovered, four loop and fill memory. Nobody notices anything of anybody else's, and
-// what was acknowledged is there in the end. Seconds in `npm test`, ten minutes in `npm run soak`.
+// their processes killed whenever they have recovered, four loop and fill memory. Nobody notices
+// anything of anybody else's, and what was acknowledged is there in the end. Seconds in `npm test`, ten
+// minutes in `npm run soak`.
 
 const seconds = Number(process.env['BINDERY_TEST_SOAK_SECONDS'] ?? 20)
 const random = numbersFrom(seed)

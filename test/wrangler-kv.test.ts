@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { z } from 'zod'
 import { withNewestAndOldest } from '#test/clients.ts'
+import { namespace, placeOf } from '#test/deployer.ts'
 
 // Workers KV, with the unmodified wranglers that projects pin, and a Worker that looks on.
 
@@ -23,6 +24,9 @@ const reader = `export default {
 }`
 
 withNewestAndOldest('KV', (wrangler) => {
+  /** The id of one that is there, where making it is not what is tested. */
+  const made = (title: string): Promise<string> => namespace(placeOf(wrangler.server), title)
+
   async function created(title: string): Promise<string> {
     const said = await wrangler.ok(['kv', 'namespace', 'create', title])
     return /"([0-9a-f]{32})"/.exec(said)?.[1] ?? assert.fail(said)
@@ -55,8 +59,8 @@ withNewestAndOldest('KV', (wrangler) => {
 
   const strange = ['a/b//c', 'Käse & Öl?#%41', '日本 語']
 
-  test('keys of all sorts are put, read, listed and deleted', async () => {
-    const space = ['--namespace-id', await created('keys'), ...remote]
+  wrangler.testAlike('keys of all sorts are put, read, listed and deleted', async () => {
+    const space = ['--namespace-id', await made('keys'), ...remote]
     const metadata = { by: 'täst', n: [1, null] }
     const ttl = 3600
     const now = Math.floor(Date.now() / 1000)
@@ -102,7 +106,7 @@ withNewestAndOldest('KV', (wrangler) => {
   })
 
   test('a binding names a namespace; files are values, byte by byte', async () => {
-    const id = await created('bound')
+    const id = await made('bound')
     const bytes = new Uint8Array(300).map((_, index) => index)
     await wrangler.project(
       'reader',
@@ -128,8 +132,8 @@ withNewestAndOldest('KV', (wrangler) => {
     assert.deepEqual(new Uint8Array(await read.arrayBuffer()), bytes)
   })
 
-  test('many at once', async () => {
-    const space = ['--namespace-id', await created('many'), ...remote]
+  wrangler.testAlike('many at once', async () => {
+    const space = ['--namespace-id', await made('many'), ...remote]
     const pairs = Array.from({ length: 1_200 }, (_, index) => ({
       key: `key/${String(index).padStart(4, '0')}`,
       value: `${index}`,
