@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
-import { withEachWrangler, type Wrangler } from '#test/clients.ts'
+import { withNewestAndOldest, type Wrangler } from '#test/clients.ts'
 import { bindery } from '#test/command.ts'
 import { ask, call, otherAccount, placeOf } from '#test/deployer.ts'
 
@@ -23,7 +23,7 @@ async function assertVisits(
   assert.deepEqual(seen, expected)
 }
 
-withEachWrangler('routes', (wrangler) => {
+withNewestAndOldest('routes', (wrangler) => {
   before(async () => {
     const place = placeOf(wrangler.server)
     for (const name of ['example.com', 'shop.test', 'inner.example.com']) {
