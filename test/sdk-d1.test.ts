@@ -281,11 +281,14 @@ suite('Time Travel', () => {
     return bookmark ?? assert.fail('no bookmark')
   }
   const restore = async (id: string, bookmark: string) => {
-    const { bookmark: after = '', previous_bookmark: previous = '' } = await travel().restore(id, {
-      ...own,
-      bookmark,
-    })
-    return { after, previous }
+    const { bookmark: reached = '', previous_bookmark: previous = '' } = await travel().restore(
+      id,
+      {
+        ...own,
+        bookmark,
+      },
+    )
+    return { reached, previous }
   }
 
   test('a database is what it was, and is what it was before that', async () => {
@@ -297,7 +300,7 @@ suite('Time Travel', () => {
     assert.ok(second > first)
     const back = await restore(id, first)
     assert.equal(back.previous, second)
-    assert.ok(back.after > second)
+    assert.ok(back.reached > second)
     assert.deepEqual(await query(id, 'SELECT a FROM t'), [[{ a: 1 }]])
     assert.ok((await now(id)) > second)
     await query(id, 'INSERT INTO t VALUES (3)')
@@ -323,11 +326,11 @@ suite('Time Travel', () => {
   test('calls under way are answered before or after, and none is lost', async () => {
     const id = await created('busy')
     await query(id, 'CREATE TABLE t (a INTEGER PRIMARY KEY)')
-    const before = await now(id)
+    const earlier = await now(id)
     const inserts = Array.from({ length: 40 }, (_, at) =>
       query(id, 'INSERT INTO t VALUES (?)', [`${at}`]),
     )
-    await restore(id, before)
+    await restore(id, earlier)
     await Promise.all(inserts)
     const [[row] = []] = z
       .array(z.array(z.object({ n: z.number() })))

@@ -12,6 +12,7 @@ import type { Operation, Parts } from './operation.ts'
 import { queryRoutes } from './query-api.ts'
 import { databaseId } from './schema.ts'
 import { timeTravelRoutes } from './time-travel-api.ts'
+import { verifyRoutes } from './verify-api.ts'
 
 const root = '/d1/database'
 
@@ -24,6 +25,7 @@ export function d1Api(parts: Parts): ApiMount {
     ...importRoutes(parts),
     ...exportRoutes(parts),
     ...timeTravelRoutes(parts),
+    ...verifyRoutes(parts),
   ]
   const app = new Hono<{ Bindings: { caller: Caller } }>({ strict: false })
   for (const [method, path, run] of all) {

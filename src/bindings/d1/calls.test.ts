@@ -76,14 +76,13 @@ async function callsOf(files: DatabaseFiles): Promise<{ calls: Calls; clock: Mov
 
 /** Lets time pass until something is settled. */
 async function settled<Result>(clock: MovableClock, running: Promise<Result>): Promise<Result> {
-  let isOver = false
-  const over = running.finally(() => (isOver = true))
-  over.catch(() => undefined)
-  while (!isOver) {
+  const over = new AbortController()
+  running.catch(() => undefined).finally(() => over.abort())
+  while (!over.signal.aborted) {
     await new Promise((resolve) => setImmediate(resolve))
     clock.moveBy(1_000)
   }
-  return over
+  return running
 }
 
 suite('calls that fail', () => {

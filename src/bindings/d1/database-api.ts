@@ -1,8 +1,6 @@
 import { pageInfo, pageQuery, succeed } from '#contract/envelope.ts'
-import { HistoryError } from '#contract/ports/history.ts'
 import { pageLength, usualPageLength } from './limits.ts'
 import type { DatabaseOperation, Operation, Parts, Route } from './operation.ts'
-import { notAnswered } from './query-api.ts'
 import { changeBody, newDatabaseBody, partialChangeBody } from './schema.ts'
 import { settings, shown, wholeOf } from './views.ts'
 
@@ -21,7 +19,6 @@ export function databaseRoutes(parts: Parts): {
       ['PATCH', '', (operation) => change(operation, partialChangeBody)],
       ['PUT', '', (operation) => change(operation, changeBody)],
       ['DELETE', '', remove],
-      ['POST', '/verify', verify],
     ],
   }
 
@@ -80,21 +77,5 @@ export function databaseRoutes(parts: Parts): {
       if (status === 'rejected') log.warn('D1 left files behind', { database: database.id })
     }
     return succeed(null)
-  }
-
-  /** Ours: whether the archive of Time Travel makes the very database. */
-  async function verify({ database }: DatabaseOperation): Promise<Response> {
-    const difference = await files.verify(database.file).catch((error: unknown) => {
-      if (error instanceof HistoryError) return error.message
-      return notAnswered(error)
-    })
-    const { fileBytes, historyBytes } = await files.sizeOf(database.file)
-    return succeed({
-      is_same: difference === undefined,
-      difference: difference ?? null,
-      bookmark: await files.bookmark(database.file),
-      file_size: fileBytes,
-      history_size: historyBytes,
-    })
   }
 }

@@ -5,7 +5,7 @@ import { notAnswered } from './query-api.ts'
 import type { Database } from './store.ts'
 
 /** What a list has of a database. */
-export function shown({ id, name, createdAt, jurisdiction }: Database) {
+export function shown({ id, name, createdAt, jurisdiction }: Database): object {
   return {
     uuid: id,
     name,
@@ -15,7 +15,7 @@ export function shown({ id, name, createdAt, jurisdiction }: Database) {
   }
 }
 
-export function settings({ replication }: Database) {
+export function settings({ replication }: Database): object {
   return { read_replication: { mode: replication } }
 }
 
