@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import { z } from 'zod'
 import { type Asked, ask, database, deployAsker, rowsOf } from '#test/d1-worker.ts'
-import { ask as askApi, call, formOf, otherAccount, placeOf } from '#test/deployer.ts'
+import { call, placeOf } from '#test/deployer.ts'
 import { startTestServer, type TestServer } from '#test/server.ts'
 
 // D1 in a whole server, as user code has it: contracts/d1.md §1 to §3.

@@ -114,17 +114,22 @@ async function* rowsOf(read: Read, table: Table): AsyncGenerator<string> {
   if (columns.length === 0) return
   const head = `INSERT INTO ${quoted(name)} (${columns.map(quoted).join(',')}) VALUES(`
   let position: Position = { after: null, count: 0 }
+  let most = fewRows
   for (;;) {
-    const page = await nextPage(read, table, position)
+    const page = await nextPage(read, table, { from: position, most })
     if (page.count === 0) return
+    // To weigh a row costs what reading it does: not many more are than will be taken.
+    most = Math.max(fewRows, Math.min(page.count < most ? page.count * 2 : most * 4, pageRows))
     const [rows = []] = await read([selectOf(table, position, page)])
     for (const row of rows) yield `${head}${row.join(',')});`
     position = { after: page.after, count: position.count + page.count }
   }
 }
 
-/** How far the next page goes: as many rows as weigh so much, and one at the least. */
-async function nextPage(read: Read, table: Table, from: Position): Promise<Position> {
+const fewRows = 16
+
+/** How far the next page goes: as many rows as weigh so much, one at the least and `most` at most. */
+async function nextPage(read: Read, table: Table, from: Position, most: number): Promise<Position> {
   const { rowid, columns } = table
   const weight = balanced(columns.map((column) => `ifnull(length(${quoted(column)}),0)`))
   const key = rowid ?? 'NULL'
@@ -134,7 +139,7 @@ async function nextPage(read: Read, table: Table, from: Position): Promise<Posit
               SELECT k, sum(w) OVER (ROWS UNBOUNDED PRECEDING) - w AS before FROM (
                 SELECT ${key} AS k, ${weight} AS w FROM ${quoted(table.name)} ${startOf(table, from)}))
             WHERE before <= ${pageWeight}`,
-      params: paramsOf(table, from, pageRows),
+      params: paramsOf(table, from, most),
     },
   ])
   const [count, last] = rows[0] ?? []

@@ -52,7 +52,7 @@ export const jobsWaiting = 100
 
 /** Of an export: rows of a page, and about how many characters and bytes it has. */
 export const pageRows = 5_000
-export const pageWeight = 1024 * 1024
+export const pageWeight = 256 * 1024
 /** Objects of a schema that are read at once. */
 export const schemaRows = 500
 
