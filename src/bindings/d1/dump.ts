@@ -129,7 +129,11 @@ async function* rowsOf(read: Read, table: Table): AsyncGenerator<string> {
 const fewRows = 16
 
 /** How far the next page goes: as many rows as weigh so much, one at the least and `most` at most. */
-async function nextPage(read: Read, table: Table, from: Position, most: number): Promise<Position> {
+async function nextPage(
+  read: Read,
+  table: Table,
+  { from, most }: { readonly from: Position; readonly most: number },
+): Promise<Position> {
   const { rowid, columns } = table
   const weight = balanced(columns.map((column) => `ifnull(length(${quoted(column)}),0)`))
   const key = rowid ?? 'NULL'
