@@ -44,10 +44,15 @@ async function md5Of(path: string): Promise<string> {
 }
 
 /** Asks until it is over. */
-async function poll(place: Place, path: string, begun: unknown, again: (at: string) => object) {
-  let told = answer.parse(begun)
+async function poll(
+  place: Place,
+  path: string,
+  asked: { readonly first: object; readonly again: object },
+) {
+  let told = answer.parse(await call(place, 'POST', path, asked.first))
   while (told.status === 'active') {
-    told = answer.parse(await call(place, 'POST', path, again(told.at_bookmark ?? '')))
+    const current = { current_bookmark: told.at_bookmark }
+    told = answer.parse(await call(place, 'POST', path, { ...asked.again, ...current }))
   }
   assert.equal(told.status, 'complete', told.error)
   return told.result ?? {}
@@ -73,20 +78,11 @@ test(`a file of ${megabytes} MB is imported, exported and the same, and never he
   const put = await fetch(init.upload_url ?? '', { method: 'PUT', body, duplex: 'half' })
   assert.equal(put.status, 200, await put.text())
   const ingest = { action: 'ingest', etag, filename: '' }
-  const imported = await poll(
-    place,
-    `${path}/import`,
-    await call(place, 'POST', `${path}/import`, ingest),
-    (current_bookmark) => ({ action: 'poll', current_bookmark }),
-  )
+  const imported = await poll(place, `${path}/import`, { first: ingest, again: { action: 'poll' } })
   assert.equal(imported.num_queries, 1 + Math.ceil((megabytes * 1e6) / rowBytes))
 
-  const exported = await poll(
-    place,
-    `${path}/export`,
-    await call(place, 'POST', `${path}/export`, { output_format: 'polling' }),
-    (current_bookmark) => ({ output_format: 'polling', current_bookmark }),
-  )
+  const polling = { output_format: 'polling' }
+  const exported = await poll(place, `${path}/export`, { first: polling, again: polling })
   const download = await fetch(exported.signed_url ?? '')
   assert.ok(download.body)
   await pipeline(Readable.fromWeb(download.body), createWriteStream(fetched))

@@ -391,8 +391,8 @@ suite('sessions', () => {
     }
     assert.ok((await bookmarked({ operation: 'all', sql: 'SELECT 1', session: last })) >= last)
     await server.restart()
-    const after = await bookmarked({ operation: 'all', sql: 'SELECT * FROM seen', session: last })
-    assert.ok(after >= last, `${after} after ${last}`)
+    const reached = await bookmarked({ operation: 'all', sql: 'SELECT * FROM seen', session: last })
+    assert.ok(reached >= last, `${reached} after ${last}`)
     assert.equal((await rowsOf(server, worker, 'SELECT * FROM seen')).length, 4)
     const next = await bookmarked({ operation: 'run', sql: insert, session: last })
     assert.ok(next > last)

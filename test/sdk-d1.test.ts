@@ -48,7 +48,7 @@ suite('databases', () => {
     await created('managed-too')
     const names = []
     for await (const { name } of client.d1.database.list(own)) names.push(name)
-    assert.deepEqual(names.toSorted(), ['managed', 'managed-too'])
+    assert.deepEqual(new Set(names), new Set(['managed', 'managed-too']))
     const some = await client.d1.database.list({ ...own, name: 'too' })
     assert.deepEqual(
       some.result.map(({ name }) => name),
@@ -156,6 +156,8 @@ suite('queries', () => {
   })
 })
 
+/** The SDK does not know that word. */
+const isActive = (answer: { readonly status?: string }): boolean => answer.status === 'active'
 const md5 = (text: string): string => createHash('md5').update(text).digest('hex')
 const started = z.object({ upload_url: z.url(), filename: z.string() })
 
@@ -169,9 +171,7 @@ suite('imports', () => {
     assert.equal(sent.status, 200, await sent.text())
     assert.equal(sent.headers.get('etag'), `"${etag}"`)
     let answer = await client.d1.database.import(id, { ...own, action: 'ingest', etag, filename })
-    while (
-      answer.status === undefined ? answer.success === true : String(answer.status) === 'active'
-    ) {
+    while (isActive(answer)) {
       const current_bookmark = answer.at_bookmark ?? assert.fail('no bookmark')
       answer = await client.d1.database.import(id, { ...own, action: 'poll', current_bookmark })
     }
@@ -223,7 +223,7 @@ suite('exports', () => {
   async function exported(id: string, options = {}): Promise<string> {
     const asked = { ...own, output_format: 'polling' as const, dump_options: options }
     let answer = await client.d1.database.export(id, asked)
-    while (String(answer.status) === 'active') {
+    while (isActive(answer)) {
       const current_bookmark = answer.at_bookmark ?? assert.fail('no bookmark')
       answer = await client.d1.database.export(id, { ...asked, current_bookmark })
     }
