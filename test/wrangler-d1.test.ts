@@ -155,17 +155,16 @@ CREATE INDEX i ON t (a);
     )
   })
 
-  test('insights: what was run, and what it cost', once, async () => {
+  test('insights: what was run, and how often', once, async () => {
     await d1('create', 'seen')
     for (let n = 0; n < 2; n++)
       await rows('seen', 'CREATE TABLE IF NOT EXISTS t (a); SELECT a FROM t')
     const insight = z.object({ query: z.string(), numberOfTimesRun: z.number() })
     const insights = ['d1', 'insights', 'seen', '--json', '--sort-by', 'count', '--limit', '10']
     const found = await wrangler.json(z.array(insight), insights)
-    assert.deepEqual(
-      found.find(({ query }) => query === 'SELECT a FROM t'),
-      { query: 'SELECT a FROM t', numberOfTimesRun: 2, totalRowsRead: 0 },
-    )
+    const times = new Map(found.map(({ query, numberOfTimesRun }) => [query, numberOfTimesRun]))
+    assert.equal(times.get('SELECT a FROM t'), 2)
+    assert.equal(times.get('CREATE TABLE IF NOT EXISTS t (a)'), 2)
   })
 
   test('a database that is not there is made by a deploy, or not bound', async () => {
