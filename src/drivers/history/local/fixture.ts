@@ -42,13 +42,15 @@ export type Opened = AsyncDisposable & {
 }
 
 /** Opens a history whose everything is in one folder; what it logs as an error is kept. */
-export async function openIn(folder: string, clock: Clock): Promise<Opened> {
+export async function openIn(folder: string, clock: Clock, budgetBytes?: number): Promise<Opened> {
   const errors: string[] = []
   const log = jsonLog({ write: (line) => errors.push(line), level: 'error', now: Date.now })
   const migrations = await readMigrations(historyMigrations)
   const sql: Sql = await openSqlite({ path: join(folder, 'index.db'), migrations, log })
   const blob = await openBlobs({ path: join(folder, 'blobs') })
-  const history = openHistory({ path: join(folder, 'journals'), sql, blob, clock, log })
+  const path = join(folder, 'journals')
+  const options = { path, sql, blob, clock, log }
+  const history = openHistory(budgetBytes === undefined ? options : { ...options, budgetBytes })
   return {
     history,
     errors,

@@ -1,6 +1,6 @@
 import { JournalReader } from './journal.ts'
 import type { HistoryRecord } from './record.ts'
-import type { HistoryStore, Of } from './store.ts'
+import { hasBeginning, type HistoryStore, type Of } from './store.ts'
 
 export type Moment = { readonly sequence: number; readonly time: number }
 
@@ -19,8 +19,7 @@ export async function newestAt(
   const found = segment && (await lastUntil(store.recordsIn(segment), time))
   if (found) return found
   // The beginning, unless it is not kept any more.
-  const oldest = Math.min(...segments.map(({ firstSequence }) => firstSequence))
-  return oldest <= 1 || segments.length === 0 ? { sequence: 0, time: beganAt } : undefined
+  return hasBeginning(segments) ? { sequence: 0, time: beganAt } : undefined
 }
 
 async function lastUntil(

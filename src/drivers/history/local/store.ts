@@ -205,6 +205,7 @@ export class HistoryStore {
         ({ kind, lastSequence }) => kind === 'base' && lastSequence <= to,
       )
       if (base) yield* this.recordsIn(base)
+      else if (!hasBeginning(segments)) throw tooOld()
       at = base?.lastSequence ?? 0
     }
     for (const segment of segments) {
@@ -253,6 +254,15 @@ async function* between(
     if (record.commit.sequence > to) return
     if (record.commit.sequence > from) yield record
   }
+}
+
+/** Whether the first commit, before which the database is empty, is kept. */
+export function hasBeginning([oldest]: readonly Segment[]): boolean {
+  return oldest === undefined || (oldest.kind === 'commits' && oldest.firstSequence <= 1)
+}
+
+function tooOld(): HistoryError {
+  return new HistoryError('too-old', 'what the database was then is not kept any more')
 }
 
 function hole(sequence: number): HistoryError {
