@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -30,6 +31,12 @@ export function openWriter(path: string): DatabaseSync {
   return writer
 }
 
+/** Bytes are many, so a digest stands for them. */
+function inWords(value: unknown): string {
+  if (!(value instanceof Uint8Array)) return String(value)
+  return createHash('sha256').update(value).digest('hex')
+}
+
 /** Everything that is in a database, in words. */
 export function contentOf(path: string): string {
   const reader = new DatabaseSync(path)
@@ -45,7 +52,7 @@ export function contentOf(path: string): string {
           ? reader
               .prepare(`SELECT * FROM "${String(name)}"`)
               .all()
-              .map((row) => Object.values(row).map(String))
+              .map((row) => Object.values(row).map(inWords))
           : [],
       ]),
     )

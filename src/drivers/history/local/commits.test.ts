@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cp, mkdir, rm, stat, truncate } from 'node:fs/promises'
+import { cp, mkdir, readdir, rm, stat, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, suite, test } from 'node:test'
@@ -25,6 +25,18 @@ async function newFolder(): Promise<string> {
 }
 
 type Moment = { readonly bookmark: string; readonly content: string }
+
+async function newestJournal(
+  folder: string,
+): Promise<{ readonly name: string; readonly size: number }> {
+  const names = await readdir(folder, { recursive: true })
+  const name =
+    names
+      .filter((each) => each.endsWith('.journal'))
+      .toSorted()
+      .at(-1) ?? ''
+  return { name, size: (await stat(join(folder, name))).size }
+}
 
 /** Some statements of one transaction. */
 function statements(random: () => number): string {
@@ -114,27 +126,23 @@ suite(`local: every commit (seed ${seed})`, { timeout: 300_000 }, () => {
     await using timeline = await opened.history.open(file)
     const writer = openWriter(file.path)
     writer.exec('CREATE TABLE t (a)')
-    const journal = join(
-      folder,
-      'journals',
-      owner.account,
-      owner.database,
-      '00000001-00000000.journal',
-    )
-    // What was on disk for sure when the WAL had so many frames.
-    let synced = 0
+    // The journal as it was on disk for sure, when the WAL was so long that it may begin anew.
+    let synced = { name: '', size: 0 }
     for (let n = 0; n < 400; n++) {
       writer.prepare('INSERT INTO t VALUES (randomblob(?))').run(Math.floor(random() * 9_000))
       const answer = timeline.catchUp()
-      if (typeof answer !== 'string') synced = (await stat(journal)).size
       moments.push({ bookmark: await answer, content: '' })
+      if (typeof answer !== 'string') synced = await newestJournal(folder)
     }
-    assert.ok(synced > 0)
-    const { size } = await stat(journal)
+    // Answers once nothing is being sealed.
+    await opened.history.bookmarkAt(file, clock.now())
+    assert.ok(synced.size > 0)
+    const { name, size } = await newestJournal(folder)
+    const least = name === synced.name ? synced.size : 0
     for (let n = 0; n < 12; n++) {
       const copy = join(root.path, `cut-${n}`)
       await cp(folder, copy, { recursive: true })
-      await truncate(journal.replace(folder, copy), synced + Math.floor(random() * (size - synced)))
+      await truncate(join(copy, name), least + Math.floor(random() * (size - least)))
       await using again = await openIn(copy, clock)
       await using own = await again.history.open({ ...file, path: join(copy, 'db.sqlite') })
       assert.equal((await own.catchUp()).slice(0, 17), moments.at(-1)?.bookmark.slice(0, 17))
