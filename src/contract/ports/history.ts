@@ -28,7 +28,9 @@ export interface History extends AsyncDisposable {
 
   /**
    * Writes the database as of a bookmark to a new file at `path`, without a WAL, synced; and begins
-   * the history of generation `generation` with it. `path` must not exist. Throws `HistoryError`.
+   * the history of generation `generation` with it. `path` must not exist. Where commits were thinned,
+   * the newest that is kept, at or before the bookmark. A restore that was cut off is made again by the
+   * same call; `generation` is a new one otherwise. Throws `HistoryError`.
    */
   restore(
     of: HistoryOwner,
@@ -64,8 +66,10 @@ export type HistoryFile = HistoryOwner & {
 /** The history of one file that is in use. Calls are made one after the other. Whoever opened it disposes of it. */
 export interface Timeline extends AsyncDisposable {
   /**
-   * Takes in what was committed since, if anything, and gives the newest bookmark. At once where it
-   * can: nothing new costs one small read. No write transaction runs meanwhile.
+   * Takes in what was committed since, if anything, and gives the newest bookmark: each transaction is
+   * one commit. At once where it can: nothing new costs a few small reads. No write transaction runs
+   * meanwhile, nor before a promise of it resolves. Throws, or rejects, if nothing can be written; what
+   * was not taken in is taken in by a later call.
    */
   catchUp(): string | Promise<string>
 

@@ -61,6 +61,7 @@ class LocalHistory implements History {
   }
 
   async open(file: HistoryFile): Promise<Timeline> {
+    if (!/^[0-9a-f]{32}$/.test(file.database)) throw new Error('this is no id of a database')
     const key = keyOf(file)
     if (this.#open.has(key) || this.#opening.has(key)) throw new Error('this history is open')
     this.#opening.add(key)
@@ -124,6 +125,8 @@ class LocalHistory implements History {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const timeline of this.#open.values()) await timeline[Symbol.asyncDispose]()
+    // Journals that are still made segments.
+    await this.#store.idle()
   }
 
   async #restore(
@@ -144,6 +147,8 @@ class LocalHistory implements History {
     try {
       const made = await writeState(temporary, this.#store.records(of, sequence))
       await this.#begin({ ...of, generation: to.generation }, temporary, made?.pages ?? 0)
+      // What is left of another file of that name is not this one's.
+      for (const left of ['-wal', '-shm']) await rm(`${to.path}${left}`, { force: true })
       await rename(temporary, to.path)
       await syncFolder(dirname(to.path))
     } finally {

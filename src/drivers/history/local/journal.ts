@@ -1,4 +1,4 @@
-import { closeSync, fdatasync, ftruncateSync, openSync, writeSync } from 'node:fs'
+import { closeSync, fdatasync, ftruncateSync, openSync, rmSync, writeSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import {
@@ -37,8 +37,14 @@ export class Journal {
   /** Makes one, or one anew. Its folder is the caller's to sync. */
   static create(path: string, start: Commit): Journal {
     const journal = new Journal({ path, start }, openSync(path, 'w', 0o600), 0)
-    journal.append(new RecordBuilder(0).finish('start', start))
-    return journal
+    try {
+      journal.append(new RecordBuilder(0).finish('start', start))
+      return journal
+    } catch (error) {
+      closeSync(journal.#fd)
+      rmSync(path)
+      throw error
+    }
   }
 
   /** Opens one that was read, and cuts off what is behind `end`. */

@@ -223,6 +223,12 @@ async function reopened(
   file: HistoryFile,
   { head, journals }: Loaded,
 ): Promise<Journal> {
+  // Journals that were read need not be on disk: the last process may have been killed.
+  for (const { path, start, end } of journals.slice(0, -1)) {
+    const before = Journal.reopen(path, start, end)
+    await before.sync()
+    await before.close()
+  }
   const last = journals.at(-1)
   for (const { path, sequence } of await store.journals(file)) {
     // What could not be read is nothing that is needed.

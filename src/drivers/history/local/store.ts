@@ -62,6 +62,11 @@ export class HistoryStore {
     return result
   }
 
+  /** Resolves when nobody has a turn. */
+  async idle(): Promise<void> {
+    while (this.#turns.size > 0) await Promise.all(this.#turns.values())
+  }
+
   async #forgetTurn(database: string, over: Promise<unknown>): Promise<void> {
     await over
     if (this.#turns.get(database) === over) this.#turns.delete(database)

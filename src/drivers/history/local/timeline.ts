@@ -41,6 +41,7 @@ export class LocalTimeline implements Timeline, Target {
   #bookmarked: Commit
   /** Journals that are being made segments. */
   readonly #closing = new Set<Journal>()
+  #sumsWritten: Promise<void> = Promise.resolve()
   #isFolderSynced = false
   #timer: Disposable | undefined
   #failure: Error | undefined
@@ -112,10 +113,9 @@ export class LocalTimeline implements Timeline, Target {
     if (this.#isClosed) return
     this.#isClosed = true
     try {
-      if (this.journal.bytes > sealAtCloseBytes) this.#rotate()
+      if (this.journal.bytes > sealAtCloseBytes) this.#tryToRotate()
       await this.sync()
-      // Whatever is still being sealed has its turn first.
-      await this.#store.turn(this.#file, () => this.#writeSums(this.head, this.sums.copy()))
+      await this.#writeSums(this.head, this.sums.copy())
     } finally {
       this.#timer?.[Symbol.dispose]()
       this.#wal[Symbol.dispose]()
@@ -161,7 +161,7 @@ export class LocalTimeline implements Timeline, Target {
   #settle(): string | Promise<string> {
     if (this.journal.isSynced) return this.bookmark
     const limit = Math.max(sealBytes, this.sums.pages * 4 * sealSumsFactor)
-    if (this.journal.bytes > limit) this.#rotate()
+    if (this.journal.bytes > limit) this.#tryToRotate()
     if (this.head.wal.frames >= checkpointFrames) return this.#checkpoint()
     this.#timer ??= this.clock.after(syncAfterMs, () => {
       this.#timer = undefined
@@ -176,9 +176,18 @@ export class LocalTimeline implements Timeline, Target {
     if (this.sums.pages * 4 <= sumsAtCheckpointBytes) {
       const { head } = this
       const sums = this.sums.copy()
-      await this.#store.turn(this.#file, () => this.#writeSums(head, sums))
+      await this.#writeSums(head, sums)
     }
     return this.bookmark
+  }
+
+  /** Where that can't be done, this journal goes on: what was taken in is there. */
+  #tryToRotate(): void {
+    try {
+      this.#rotate()
+    } catch (error) {
+      this.#complain('a journal was not begun', error)
+    }
   }
 
   /** Goes on in a new journal, and makes a segment of this one. */
@@ -189,7 +198,7 @@ export class LocalTimeline implements Timeline, Target {
     this.#closing.add(old)
     const sums = this.sums.copy()
     void this.#sealOwn(old, head.sequence)
-    void this.#store.turn(this.#file, () => this.#writeSums(head, sums))
+    void this.#writeSums(head, sums)
   }
 
   async #sealOwn(journal: Journal, last: number): Promise<void> {
@@ -205,10 +214,13 @@ export class LocalTimeline implements Timeline, Target {
     return sealed.catch((error: unknown) => this.#complain('a journal was not sealed', error))
   }
 
+  /** One after the other, and not in the database's turn: nobody who writes waits for a long restore. */
   #writeSums(commit: Commit, sums: Uint32Array): Promise<void> {
-    return writeSums(this.#store.sumsPath(this.#file), commit, sums).catch((error: unknown) =>
-      this.#complain('page sums were not written', error),
-    )
+    const path = this.#store.sumsPath(this.#file)
+    this.#sumsWritten = this.#sumsWritten
+      .then(() => writeSums(path, commit, sums))
+      .catch((error: unknown) => this.#complain('page sums were not written', error))
+    return this.#sumsWritten
   }
 
   #complain(message: string, error: unknown): void {
