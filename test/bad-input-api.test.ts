@@ -122,7 +122,7 @@ suite('bodies', () => {
       /percentage/,
     ],
     ['POST', 'deployments', { strategy: 'x', versions: [] }, 400, 10026, /strategy/],
-    ['PATCH', 'settings', { bindings: [{ type: 'd1', name: 'A' }] }, 400, 10021, /not available/],
+    ['PATCH', 'settings', { bindings: [{ type: 'vectorize', name: 'A' }] }, 400, 10021, /not available/],
     ['PATCH', 'settings', { compatibility_date: 'x' }, 400, 10021, /Invalid compatibility date/],
     ['PATCH', 'script-settings', { logpush: 'x' }, 400, 10026, /logpush/],
     ['PATCH', 'script-settings', { observability: 7 }, 400, 10026, /observability/],

@@ -133,9 +133,9 @@ const bindings: readonly Case[] = [
   ],
   [
     'a type that is not here yet',
-    bound({ type: 'd1', name: 'A', id: '1' }),
+    bound({ type: 'vectorize', name: 'A', index_name: '1' }),
     10021,
-    /"d1", which is not available here yet/,
+    /"vectorize", which is not available here yet/,
   ],
   [
     'a name twice',
