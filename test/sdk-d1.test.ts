@@ -186,6 +186,11 @@ suite('imports', () => {
     assert.equal(done.result?.num_queries, 2)
     assert.ok((done.result?.final_bookmark ?? '') > (done.at_bookmark ?? 'x'))
     assert.deepEqual(await query(id, 'SELECT a FROM t'), [[{ a: '1;' }, { a: 'two\nlines' }]])
+    await server.restart()
+    client.baseURL = server.environment['CLOUDFLARE_BASE_URL'] ?? ''
+    const current_bookmark = done.at_bookmark ?? ''
+    const again = await client.d1.database.import(id, { ...own, action: 'poll', current_bookmark })
+    assert.deepEqual(again, done, 'how it ended is known after a restart')
     const failed = await imported(id, `INSERT INTO t VALUES ('3'); INSERT INTO nope VALUES (1);`)
     assert.equal(failed.status, 'error', JSON.stringify(failed))
     assert.match(failed.error ?? '', /no such table: nope/)

@@ -86,12 +86,15 @@ export class Exports {
       readonly options: DumpOptions
     },
   ): Promise<Outcome> {
-    const { files, transfers, store, log } = this.#options
+    const { files, transfers, store, jobs, log } = this.#options
     const { at, copy, options } = job
     try {
       await files.restore(at, copy)
       const read = (statements: readonly CallStatement[]) => this.#read(copy, statements)
-      const blob = await transfers.addExport(database.id, utf8Of(dumpOf(read, options)))
+      const blob = await transfers.addExport(
+        database.id,
+        utf8Of(jobs.whileOpen(dumpOf(read, options))),
+      )
       return { status: 'complete', blob, filename: `${database.id}.${at.slice(0, 17)}.sql` }
     } catch (error) {
       if (error instanceof DumpError) return { status: 'error', error: error.message }

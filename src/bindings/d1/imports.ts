@@ -74,11 +74,12 @@ export class Imports {
   }
 
   async #import(database: Database, upload: Upload): Promise<Outcome> {
-    const { calls, log } = this.#options
+    const { calls, jobs, log } = this.#options
     try {
       const ended = await calls.claim(database.id, () => this.#run(database, upload))
       return ended ?? { status: 'error', error: errors.importBusy }
     } catch (error) {
+      if (jobs.closing.aborted) return { status: 'error', error: errors.importLost }
       if (error instanceof DatabaseError) {
         return { status: 'error', error: errors.sentenceOf(error.reason) }
       }
@@ -88,10 +89,13 @@ export class Imports {
   }
 
   async #run(database: Database, { blob }: Upload): Promise<Outcome> {
-    const { calls, transfers } = this.#options
+    const { calls, jobs, transfers } = this.#options
     await using reader = await transfers.open(blob)
     if (!reader) return { status: 'error', error: errors.notUploaded }
-    const { reply, bookmark: finalBookmark } = await calls.import(database, reader.stream())
+    const { reply, bookmark: finalBookmark } = await calls.import(
+      database,
+      jobs.whileOpen(reader.stream()),
+    )
     const told = importReplyOf(reply)
     if (!told.success) return { status: 'error', error: told.error }
     return { status: 'complete', finalBookmark, count: told.count, meta: told.meta }

@@ -11,7 +11,7 @@ export class Jobs implements AsyncDisposable {
   readonly #log: Log
   readonly #gate = new Gate(jobsAtOnce, jobsWaiting)
   readonly #running = new Map<string, Promise<void>>()
-  #isClosed = false
+  readonly #closing = new AbortController()
 
   constructor({ clock, log }: { readonly clock: Clock; readonly log: Log }) {
     this.#clock = clock
@@ -24,7 +24,8 @@ export class Jobs implements AsyncDisposable {
    */
   async run(key: string, prepare: () => Promise<() => Promise<void>>): Promise<boolean> {
     if (this.#running.has(key)) return false
-    if (this.#isClosed || this.#running.size >= jobsAtOnce + jobsWaiting) throw tooBusy()
+    if (this.#closing.signal.aborted || this.#running.size >= jobsAtOnce + jobsWaiting)
+      throw tooBusy()
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#running.set(key, promise)
     const end = (): void => {
@@ -57,9 +58,22 @@ export class Jobs implements AsyncDisposable {
     return this.#running.has(key)
   }
 
-  /** Begins nothing more, and waits for what is under way. */
+  /** Aborted once nothing is to go on: what is under way ends as soon as it can. */
+  get closing(): AbortSignal {
+    return this.#closing.signal
+  }
+
+  /** The pieces of something, which end with an error once nothing is to go on. */
+  async *whileOpen<Piece>(pieces: AsyncIterable<Piece>): AsyncGenerator<Piece> {
+    for await (const piece of pieces) {
+      this.#closing.signal.throwIfAborted()
+      yield piece
+    }
+  }
+
+  /** Begins nothing more, and waits until what is under way has ended. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#isClosed = true
+    this.#closing.abort(new Error('the server stops'))
     await Promise.all(this.#running.values())
   }
 }

@@ -132,11 +132,10 @@ export class DatabaseStore {
       sql`DELETE FROM upload WHERE database = ${id} RETURNING blob`,
       sql`DELETE FROM export WHERE database = ${id} RETURNING blob`,
       sql`DELETE FROM import WHERE database = ${id}`,
-      sql`DELETE FROM discarded_file WHERE database = ${id}`,
       sql`DELETE FROM database WHERE id = ${id}`,
     ])
     this.#databases.delete(id)
-    if (results[4]?.changes !== 1) throw databaseNotFound(id)
+    if (results[3]?.changes !== 1) throw databaseNotFound(id)
     return results.flatMap(({ rows }) => rows.map((row) => blobKey.parse(row['blob'])))
   }
 
