@@ -2,7 +2,7 @@ import { rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { HistoryError, type HistoryFile } from '#contract/ports/history.ts'
 import type { Segment } from './index-store.ts'
-import { nextSequence, takeAll, takeRecords, type Target, timeAfter } from './intake.ts'
+import { takeAll, takeRecords, type Target } from './intake.ts'
 import { Journal, JournalReader } from './journal.ts'
 import { comparedAtOpenBytes, pageBytes } from './limits.ts'
 import { writeState } from './rebuild.ts'
@@ -283,24 +283,33 @@ async function beginAgain(
       `the history was cut at commit ${names.sequence}, and in the file ${lacks}`,
     )
   }
+  const target = await counted(store, file, later)
+  const { head, sums } = target
   store.log.error('a history has a hole: it goes on with what is in the file', {
     ...names,
-    goesOnAt: later.commit.sequence + 1,
+    goesOnAt: head.sequence,
   })
-  await using snapshot = await Snapshot.open(file.path, later.commit.wal)
+  await using snapshot = await Snapshot.open(file.path, head.wal)
   if (!snapshot) throw new HistoryError('damaged', 'the file is gone')
-  const head = {
-    sequence: nextSequence(later.commit),
-    time: timeAfter({ clock: store.clock, head: later.commit }),
-    pages: snapshot.pages,
-    wal: snapshot.wal.end ?? later.commit.wal,
-  }
   const base = await store.putSegment(file, { kind: 'base', keptMs: 0 }, snapshot.records(head))
   await store.index.replace(file, [], [...(await restOf(store, file, loaded)), base])
   for (const { path } of await store.journals(file)) await rm(path)
   const journal = Journal.create(store.journalPath(file, head.sequence), head)
-  const { sums } = await recount(store, file, head.sequence)
   return { head, sums, journal, left: [] }
+}
+
+/** Takes in what the WAL has after a commit, for the sake of the numbers: each was a bookmark. */
+async function counted(store: HistoryStore, file: HistoryFile, from: SumsOf): Promise<Target> {
+  const path = store.temporaryPath(file)
+  const journal = Journal.create(path, from.commit)
+  const target: Target = { head: from.commit, sums: from.sums, clock: store.clock, journal }
+  try {
+    await takeWal(target, file)
+    return target
+  } finally {
+    await journal.close()
+    await rm(path)
+  }
 }
 
 /** What could be read of cut journals, as a segment. */
