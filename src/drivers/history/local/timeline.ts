@@ -94,8 +94,10 @@ export class LocalTimeline implements Timeline, Target {
     this.#timer = undefined
     try {
       for (const journal of [...this.#closing, this.journal]) await journal.sync()
-      if (!this.#isFolderSynced) await syncFolder(this.#store.folderOf(this.#file))
+      if (this.#isFolderSynced) return
+      // Before, so that a journal that is begun meanwhile is not taken for one that was there.
       this.#isFolderSynced = true
+      await syncFolder(this.#store.folderOf(this.#file))
     } catch (error) {
       // After a sync that failed, nobody can say what is on disk.
       this.#failure = new Error(`the history can't be written: ${messageOf(error)}`, {
