@@ -42,7 +42,8 @@ export class LocalTimeline implements Timeline, Target {
   /** Journals that are being made segments. */
   readonly #closing = new Set<Journal>()
   #sumsWritten: Promise<void> = Promise.resolve()
-  #isFolderSynced = false
+  /** Of the journals that there are; `undefined` once another was begun. */
+  #folderSynced: Promise<void> | undefined
   #timer: Disposable | undefined
   #failure: Error | undefined
   #isClosed = false
@@ -94,10 +95,8 @@ export class LocalTimeline implements Timeline, Target {
     this.#timer = undefined
     try {
       for (const journal of [...this.#closing, this.journal]) await journal.sync()
-      if (this.#isFolderSynced) return
-      // Before, so that a journal that is begun meanwhile is not taken for one that was there.
-      this.#isFolderSynced = true
-      await syncFolder(this.#store.folderOf(this.#file))
+      this.#folderSynced ??= syncFolder(this.#store.folderOf(this.#file))
+      await this.#folderSynced
     } catch (error) {
       // After a sync that failed, nobody can say what is on disk.
       this.#failure = new Error(`the history can't be written: ${messageOf(error)}`, {
@@ -196,7 +195,7 @@ export class LocalTimeline implements Timeline, Target {
   #rotate(): void {
     const { head, journal: old } = this
     this.journal = Journal.create(this.#store.journalPath(this.#file, head.sequence), head)
-    this.#isFolderSynced = false
+    this.#folderSynced = undefined
     this.#closing.add(old)
     const sums = this.sums.copy()
     void this.#sealOwn(old, head.sequence)
