@@ -106,7 +106,7 @@ export class Exports {
     } finally {
       // If this fails, upkeep does it.
       await files
-        .delete(copy, 'file')
+        .delete(copy, 'copy')
         .then(() => store.forgetDiscarded(database.id, copy))
         .catch(() => undefined)
       store.release(copy)

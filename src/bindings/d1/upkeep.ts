@@ -50,7 +50,9 @@ export class Upkeep implements AsyncDisposable {
     const { store, files } = this.#parts
     const { found, hasMore } = await store.discarded(stepFiles)
     for (const { id, file } of found) {
-      await files.delete(file, 'file')
+      // What is later than the database never was it.
+      const current = store.find(file.account, id)?.file.generation ?? file.generation
+      await files.delete(file, file.generation > current ? 'copy' : 'file')
       await store.forgetDiscarded(id, file)
     }
     return hasMore

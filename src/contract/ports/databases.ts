@@ -60,10 +60,16 @@ export interface DatabaseFiles {
   /** Bytes of a file, and of its database's history; 0 where there is none. */
   sizeOf(file: DatabaseFile): Promise<{ readonly fileBytes: number; readonly historyBytes: number }>
 
-  /** Removes a file; its history stays for as long as history does, unless `all` of the database is to go. */
-  delete(file: DatabaseFile, what: 'file' | 'all'): Promise<void>
+  /**
+   * Removes a file. What its database was stays for as long as history does; of a `copy`, which was
+   * never the database, nothing stays; of `all`, nothing of the whole database.
+   */
+  delete(file: DatabaseFile, what: 'file' | 'copy' | 'all'): Promise<void>
 
-  /** Removes all that is not of these: whatever a crash left. Comes before any call. */
+  /**
+   * Removes all that is not of these databases, or was to be a later generation of one: whatever a crash
+   * left. Comes before any call.
+   */
   sweep(known: readonly DatabaseFile[]): Promise<void>
 }
 

@@ -44,8 +44,11 @@ export interface History extends AsyncDisposable {
   /** Forgets all generations of a database. None may be open. */
   delete(of: HistoryOwner): Promise<void>
 
-  /** Every database that has a history: for sweeps. */
-  list(): Promise<readonly HistoryOwner[]>
+  /** Forgets one generation, as if it had never been. It must not be open. */
+  forget(of: HistoryOwner & { readonly generation: number }): Promise<void>
+
+  /** Every generation that there is a history of: for sweeps. */
+  list(): Promise<readonly (HistoryOwner & { readonly generation: number })[]>
 
   /**
    * One round of upkeep: removes what is older than `retentionMs` (of which nobody needs the base),

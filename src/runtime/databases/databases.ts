@@ -130,20 +130,23 @@ class Product implements DatabaseFiles {
     return { fileBytes: size, historyBytes: await this.#context.history.sizeOf(file) }
   }
 
-  async delete(file: DatabaseFile, what: 'file' | 'all'): Promise<void> {
+  async delete(file: DatabaseFile, what: 'file' | 'copy' | 'all'): Promise<void> {
     const key = keyOf(file)
     const open = this.#files.get(key)
     this.#files.delete(key)
     await open?.close()
     await this.#remove(this.#pathOf(file))
     if (what === 'all') await this.#context.history.delete(file)
+    if (what === 'copy') await this.#context.history.forget(file)
   }
 
   async sweep(known: readonly DatabaseFile[]): Promise<void> {
     const { history, path, product } = this.#context
-    const databases = new Set(known.map(({ database }) => database))
-    for (const owner of await history.list()) {
-      if (!databases.has(owner.database)) await history.delete(owner)
+    const current = new Map(known.map(({ database, generation }) => [database, generation]))
+    for (const kept of await history.list()) {
+      const generation = current.get(kept.database)
+      if (generation === undefined) await history.delete(kept)
+      else if (kept.generation > generation) await history.forget(kept)
     }
     const names = new Set(known.map((file) => objectIdOf(product, file)))
     for (const account of await readdir(path).catch(() => [])) {

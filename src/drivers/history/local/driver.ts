@@ -115,8 +115,12 @@ class LocalHistory implements History {
     await this.#store.turn(of, () => this.#store.delete(of))
   }
 
-  list(): Promise<readonly HistoryOwner[]> {
-    return this.#store.index.owners()
+  async forget(of: Of): Promise<void> {
+    await this.#store.turn(of, () => this.#store.deleteGeneration(of))
+  }
+
+  list(): Promise<readonly Of[]> {
+    return this.#store.index.all()
   }
 
   tidy(): Promise<boolean> {

@@ -106,6 +106,19 @@ export class IndexStore {
     }))
   }
 
+  /** Every generation of every database. */
+  async all(): Promise<readonly (HistoryOwner & { readonly generation: number })[]> {
+    const rows = await this.#sql.read(
+      sql`SELECT account, database, generation FROM generation
+          ORDER BY account, database, generation`,
+    )
+    return rows.map((row) => ({
+      account: accountId.parse(textColumn(row, 'account')),
+      database: textColumn(row, 'database'),
+      generation: integerColumn(row, 'generation'),
+    }))
+  }
+
   async hasBlob(key: BlobKey): Promise<boolean> {
     return (await this.#sql.read(sql`SELECT 1 FROM segment WHERE blob = ${key}`)).length > 0
   }
