@@ -14,7 +14,7 @@ import { startTestServer } from '#test/server.ts'
 
 // A database that is far larger than what may be held of it goes in and out.
 
-const megabytes = Number(process.env['BINDERY_TEST_D1_MEGABYTES'] ?? 100)
+const megabytes = Number(process.env['BINDERY_TEST_D1_MEGABYTES'] ?? 64)
 const rowBytes = 20_000
 /** What a server may hold more than it did before. */
 const heldMegabytes = 150

@@ -12,6 +12,7 @@ import { readMigrations } from '#drivers/sql/sqlite/migrations.ts'
 import { openVault, vaultMigrations } from '#drivers/vault/local/driver.ts'
 import { workerdPath } from '#runtime/binary.ts'
 import { openDatabases } from '#runtime/databases/databases.ts'
+import type { DatabaseOptions } from '#runtime/databases/host-options.ts'
 
 /** The real drivers on a folder, as a binding gets them. Warnings go to stderr. */
 export async function openPorts(options: {
@@ -19,8 +20,9 @@ export async function openPorts(options: {
   /** The binding's folder of migrations. */
   readonly migrations: URL
   readonly clock?: Clock
+  readonly databaseLimits?: DatabaseOptions['limits']
 }): Promise<Ports & AsyncDisposable> {
-  const { path, migrations, clock = systemClock } = options
+  const { path, migrations, clock = systemClock, databaseLimits } = options
   await mkdir(path, { recursive: true })
   const log = jsonLog({
     write: (line) => process.stderr.write(line),
@@ -59,6 +61,7 @@ export async function openPorts(options: {
     runDirectory: join(path, 'run'),
     jail: async () => undefined,
     startTimeoutMs: 10_000,
+    ...(databaseLimits && { limits: databaseLimits }),
   })
   return {
     databases,

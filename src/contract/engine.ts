@@ -1,5 +1,6 @@
 // What an engine (`ports/databases.ts`) answers to. It exports a Durable Object class `Database` and
-// is bound to its namespace as `DATABASES`. Its default export answers, on its one socket:
+// is bound to its namespace as `DATABASES`; `FILE_BYTES` is what a file may have, which is the engine's
+// to see to. Its default export answers, on its one socket:
 //
 //   POST /             200, a JSON array: it is up
 //   POST /<id>         with calls: 200, with a reply to each of them that it took, in order. All that

@@ -32,6 +32,8 @@ type Form = 'q' | 'e'
 
 /** So long may a body of calls take before those after it are left for another turn. */
 const turnMs = 20
+/** A file that has no more than this of what it may have needs no transaction to be undone by. */
+const roomyShare = 0.75
 /** Of rows of one call, roughly, as JSON: the Workers platform's limit of what RPC carries. */
 const replyBytes = 32 * 1024 * 1024
 const lengthBytes = 4
@@ -49,11 +51,13 @@ export class Database extends DurableObject {
   readonly #storage: DurableObjectStorage
   #totalChanges = 0
   #lastRowId = 0
+  readonly #fileBytes: number
   /** Whether something in the schema may throw a transaction away: calls share none then. */
   #isAlone = false
 
-  constructor(ctx: DurableObjectState, env: Cloudflare.Env) {
+  constructor(ctx: DurableObjectState, env: Cloudflare.Env & Bound) {
     super(ctx, env)
+    this.#fileBytes = env.FILE_BYTES
     this.#storage = ctx.storage
     this.#sql = ctx.storage.sql
     this.#lookAtSchema()
@@ -108,17 +112,26 @@ export class Database extends DurableObject {
     run: (statement: Statement) => string,
   ): readonly string[] {
     const [only] = statements
-    if (only && statements.length === 1 && isOne(only.sql)) return [run(only)]
     if (!only) throw new Error('No SQL statements detected.')
+    const sizeBefore = this.#sql.databaseSize
+    const isRoomy = sizeBefore < this.#fileBytes * roomyShare
+    if (isRoomy && statements.length === 1 && isOne(only.sql)) return [run(only)]
     return this.#storage.transactionSync(() => {
       let size = 0
       return statements.map((statement) => {
         const result = run(statement)
         size += result.length
         if (size > replyBytes) throw tooLarge()
+        this.#checkSize(sizeBefore)
         return result
       })
     })
+  }
+
+  /** A file that is too large may become smaller. Throws, in a transaction, if it grew instead. */
+  #checkSize(sizeBefore: number): void {
+    const size = this.#sql.databaseSize
+    if (size > this.#fileBytes && size > sizeBefore) throw new Error('Exceeded maximum DB size')
   }
 
   #run({ sql, params }: Statement, form: Form): string {
@@ -182,6 +195,7 @@ export class Database extends DurableObject {
 
   async #ingest(body: ReadableStream<Uint8Array> | null) {
     const sum = { rowsRead: 0, rowsWritten: 0, statements: 0 }
+    const sizeBefore = this.#sql.databaseSize
     let rest = ''
     for await (const text of textOf(body)) {
       rest += text
@@ -191,6 +205,7 @@ export class Database extends DurableObject {
         sum.rowsWritten += took.rowsWritten
         sum.statements += took.statementCount
         rest = took.remainder
+        this.#checkSize(sizeBefore)
       }
       if (rest.length > longestRest) throw new Error('statement too long: SQLITE_TOOBIG')
     }
@@ -214,7 +229,7 @@ export class Database extends DurableObject {
   }
 }
 
-type Bound = { readonly DATABASES: DurableObjectNamespace }
+type Bound = { readonly DATABASES: DurableObjectNamespace; readonly FILE_BYTES: number }
 
 export default {
   async fetch(request: Request, env: Bound): Promise<Response> {

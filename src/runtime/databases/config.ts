@@ -7,8 +7,10 @@ export function writeEngineConfig(engine: {
   readonly product: string
   readonly diskPath: string
   readonly socketPath: string
+  /** How large a file may grow. */
+  readonly fileBytes: number
 }): string {
-  const { source, product, diskPath, socketPath } = engine
+  const { source, product, diskPath, socketPath, fileBytes } = engine
   const config: Capnp = {
     services: [
       {
@@ -20,7 +22,10 @@ export function writeEngineConfig(engine: {
           modules: [{ name: 'engine.js', esModule: source }],
           durableObjectNamespaces: [{ className: 'Database', uniqueKey: product, enableSql: true }],
           durableObjectStorage: { localDisk: 'disk' },
-          bindings: [{ name: 'DATABASES', durableObjectNamespace: { className: 'Database' } }],
+          bindings: [
+            { name: 'DATABASES', durableObjectNamespace: { className: 'Database' } },
+            { name: 'FILE_BYTES', json: JSON.stringify(fileBytes) },
+          ],
         },
       },
       { name: 'disk', disk: { path: diskPath, writable: true } },

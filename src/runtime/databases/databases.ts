@@ -85,6 +85,7 @@ const usualLimits: DatabaseLimits = {
   queuedCalls: limits.queuedCalls,
   processBytes: limits.processBytes,
   openFiles: limits.openFiles,
+  fileBytes: limits.fileBytes,
 }
 
 class Product implements DatabaseFiles {

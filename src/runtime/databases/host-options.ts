@@ -32,6 +32,7 @@ export type DatabaseLimits = {
   readonly queuedCalls: number
   readonly processBytes: number
   readonly openFiles: number
+  readonly fileBytes: number
 }
 
 /** What the cells of one product have in common. */

@@ -64,7 +64,13 @@ export class Incarnation {
     await mkdir(folder, { recursive: true, mode: 0o700 })
     const started = await WorkerdProcess.start({
       ...context,
-      config: writeEngineConfig({ source: context.engine, product, diskPath, socketPath: socket }),
+      config: writeEngineConfig({
+        source: context.engine,
+        product,
+        diskPath,
+        socketPath: socket,
+        fileBytes: context.limits.fileBytes,
+      }),
       agentSocket: socket,
       folder,
       sockets: [socket],

@@ -35,6 +35,9 @@ export const ownCells = 4
 /** What a process may hold: pages of the open files, results on their way. */
 export const processBytes = 768 * 1024 * 1024
 
+/** One file. developers.cloudflare.com/d1/platform/limits: "Maximum database size", 10 GB. */
+export const fileBytes = 10 * 1000 ** 3
+
 /** Files that a process has had open: it is started anew when it is asked for more. */
 export const openFiles = 1_000
 

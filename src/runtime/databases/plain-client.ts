@@ -57,6 +57,15 @@ export class PlainClient implements Disposable {
   }
 }
 
+/** What the head of an answer says. */
+type Head = {
+  readonly status: number
+  readonly bodyAt: number
+  readonly end: number
+  /** Nothing more comes this way. */
+  readonly isLast: boolean
+}
+
 class Connection {
   readonly #socket: Socket
   readonly #limits: ClientLimits
@@ -64,7 +73,7 @@ class Connection {
   #pieces: Buffer[] = []
   #size = 0
   /** Of the answer that is coming: its status, and how long all of it is. */
-  #head: { readonly status: number; readonly bodyAt: number; readonly end: number } | undefined
+  #head: Head | undefined
   #usedAt = performance.now()
 
   constructor(socketPath: string, limits: ClientLimits, onClose: () => void) {
@@ -112,14 +121,14 @@ class Connection {
     const head = (this.#head ??= this.#readHead())
     if (!head || this.#size < head.end) return
     const all = this.#whole()
-    const { status, bodyAt, end } = head
+    const { status, bodyAt, end, isLast } = head
     const waiting = this.#waiting
     this.#reset()
-    if (all.byteLength > end) this.close()
+    if (isLast || all.byteLength > end) this.close()
     waiting.resolve({ status, body: all.subarray(bodyAt, end) })
   }
 
-  #readHead(): { status: number; bodyAt: number; end: number } | undefined {
+  #readHead(): Head | undefined {
     const all = this.#whole()
     const at = all.indexOf(separator)
     if (at === -1) {
@@ -138,7 +147,8 @@ class Connection {
       return undefined
     }
     const bodyAt = at + separator.byteLength
-    return { status: Number(status), bodyAt, end: bodyAt + Number(length) }
+    const isLast = /\r\nconnection: *close/i.test(text)
+    return { status: Number(status), bodyAt, end: bodyAt + Number(length), isLast }
   }
 
   #whole(): Buffer {
