@@ -36,6 +36,7 @@ const tasks = {
       (await test(['test/soak.test.ts'], { timeoutMs: 3_600_000 })) ||
       (await soak('test/crash.test.ts', '200')) ||
       (await soak('test/objects-crash.test.ts', '1000')) ||
+      (await soak('test/d1-crash.test.ts', '1000')) ||
       (await test(['src/drivers/history/local/faults.test.ts', 'test/d1-large.test.ts'], {
         timeoutMs: 3_600_000,
       })) ||

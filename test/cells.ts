@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import type { TestServer } from '#test/server.ts'
 import { eventually } from '#test/temporary.ts'
 
@@ -16,6 +16,23 @@ export async function killCells(server: Pick<TestServer, 'pid'>): Promise<void> 
     return cells.length > 0 && cells
   })
   for (const pid of pids) process.kill(pid, 'SIGKILL')
+}
+
+/** SIGKILL to those of its cells that have databases open, if any. Says how many. */
+export function killDatabaseCells(server: Pick<TestServer, 'pid'>): number {
+  const pids = cellsOf(server).filter(hasDatabases)
+  for (const pid of pids) process.kill(pid, 'SIGKILL')
+  return pids.length
+}
+
+function hasDatabases(pid: number): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).some((fd) =>
+      readlinkSync(`/proc/${pid}/fd/${fd}`).includes('/databases/'),
+    )
+  } catch {
+    return false
+  }
 }
 
 function isCell(pid: number, server: number): boolean {

@@ -93,7 +93,8 @@ export class DatabaseCell {
   #onEnd(ended: Incarnation): void {
     if (this.#current !== ended) return
     const ranMs = this.#context.clock.now() - this.#startedAt
-    this.#context.log.warn('a database cell died', { account: this.#account, ranMs })
+    const { reason } = ended
+    this.#context.log.warn('a database cell died', { account: this.#account, reason, ranMs })
     this.#notBefore =
       this.#context.clock.now() + this.#backOff.died('crash', { ranMs, answered: ended.answered })
   }

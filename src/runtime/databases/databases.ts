@@ -44,6 +44,8 @@ class Products implements Databases, AsyncDisposable {
       engine: stripTypeScriptTypes(readFileSync(engine, 'utf8'), { mode: 'strip' }),
       watchdog: this.#watchdog,
       closing: this.#closing.signal,
+      // A server that does not come up never says.
+      jail: () => Promise.race([this.#options.jail(), abortOf(this.#closing.signal)]),
     })
     this.#products.push(product)
     return product
@@ -204,6 +206,15 @@ function keyOf({ database, generation }: DatabaseFile): string {
   return `${database}/${generation}`
 }
 
+/** Rejects when a signal is aborted. */
+async function abortOf(signal: AbortSignal): Promise<never> {
+  await aborted(signal)
+  throw new Error('the server stops')
+}
+
 function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
 }

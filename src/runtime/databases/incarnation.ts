@@ -90,6 +90,11 @@ export class Incarnation {
     return this.#end !== undefined || this.#process.isGone
   }
 
+  /** Why it ended, if it has. */
+  get reason(): EndReason {
+    return this.#end?.reason ?? 'crash'
+  }
+
   get isIdle(): boolean {
     return this.#line.isIdle
   }
