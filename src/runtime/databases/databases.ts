@@ -26,6 +26,7 @@ export function openDatabases(options: DatabaseOptions): Databases & AsyncDispos
 class Products implements Databases, AsyncDisposable {
   readonly #options: DatabaseOptions
   readonly #closing = new AbortController()
+  readonly #closed = abortOf(this.#closing.signal)
   readonly #products: Product[] = []
   readonly #watchdog = new Watchdog()
   #tidying: Disposable | undefined
@@ -33,6 +34,7 @@ class Products implements Databases, AsyncDisposable {
 
   constructor(options: DatabaseOptions) {
     this.#options = options
+    this.#closed.catch(() => undefined)
     this.#tidyLater()
   }
 
@@ -45,7 +47,7 @@ class Products implements Databases, AsyncDisposable {
       watchdog: this.#watchdog,
       closing: this.#closing.signal,
       // A server that does not come up never says.
-      jail: () => Promise.race([this.#options.jail(), abortOf(this.#closing.signal)]),
+      jail: () => Promise.race([this.#options.jail(), this.#closed]),
     })
     this.#products.push(product)
     return product
