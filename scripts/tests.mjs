@@ -14,6 +14,9 @@ const long = [
   'wrangler-r2',
   'wrangler-routes',
   'objects-crash',
+  'd1-crash',
+  'wrangler-d1',
+  'programs-d1',
   'objects-cli',
   'wrangler-assets',
   'schedules',
@@ -32,6 +35,8 @@ const long = [
   'queues-crash',
   'real-sites',
   'crash',
+  'faults',
+  'commits',
 ]
 
 /** Three on two cores: a quarter of their time is waiting. */

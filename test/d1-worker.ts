@@ -5,7 +5,8 @@ import type { TestServer } from '#test/server.ts'
 
 // A Worker that asks its database what a test says, and tells what came of it.
 
-const code = `
+/** Its code: what is bound to it as `DB` is asked. */
+export const askerCode = `
 const kinds = {
   undefined: () => undefined,
   bytes: (list) => new Uint8Array(list),
@@ -40,17 +41,24 @@ const operations = {
     return Promise.all(statements.map((each) => bound(db, each).all().then((got) => got.results, (error) => error.message)))
   },
 }
+async function answer(env, asked) {
+  try {
+    const { session } = asked
+    const db = session === undefined ? env.DB : session === null ? env.DB.withSession() : env.DB.withSession(session)
+    const result = await operations[asked.operation](db, asked)
+    return { result, bookmark: session === undefined ? null : db.getBookmark() }
+  } catch (error) {
+    return { error: error.message, cause: error.cause?.message ?? null }
+  }
+}
 export default {
   async fetch(request, env) {
+    if (request.method === 'GET') return new Response('')
     const asked = await request.json()
-    try {
-      const { session } = asked
-      const db = session === undefined ? env.DB : session === null ? env.DB.withSession() : env.DB.withSession(session)
-      const result = await operations[asked.operation](db, asked)
-      return Response.json({ result, bookmark: session === undefined ? null : db.getBookmark() })
-    } catch (error) {
-      return Response.json({ error: error.message, cause: error.cause?.message ?? null })
-    }
+    if (!Array.isArray(asked)) return Response.json(await answer(env, asked))
+    const answers = []
+    for (const each of asked) answers.push(await answer(env, each))
+    return Response.json(answers)
   },
 }`
 
@@ -65,7 +73,7 @@ export type Asked = {
   readonly session?: string | null
 }
 
-const told = z.union([
+export const told = z.union([
   z.object({ result: z.unknown(), bookmark: z.string().nullable() }),
   z.object({ error: z.string(), cause: z.string().nullable() }),
 ])
@@ -80,15 +88,28 @@ export async function database(place: Place, name: string): Promise<string> {
 
 /** Deploys the Worker, bound to a database. */
 export async function deployAsker(place: Place, worker: string, id: string): Promise<void> {
-  await deploy(place, worker, { code, bindings: [{ type: 'd1', name: 'DB', id }] })
+  await deploy(place, worker, { code: askerCode, bindings: [{ type: 'd1', name: 'DB', id }] })
 }
 
 /** Has a Worker ask its database. */
 export async function ask(server: TestServer, worker: string, asked: Asked): Promise<Told> {
-  const response = await server.visit(worker, '/', { method: 'POST', body: JSON.stringify(asked) })
+  return told.parse(await post(server, worker, asked))
+}
+
+/** Has it ask one after the other, in one request. */
+export async function askAll(
+  server: TestServer,
+  worker: string,
+  asked: readonly Asked[],
+): Promise<readonly Told[]> {
+  return z.array(told).parse(await post(server, worker, asked))
+}
+
+async function post(server: TestServer, worker: string, body: unknown): Promise<unknown> {
+  const response = await server.visit(worker, '/', { method: 'POST', body: JSON.stringify(body) })
   const text = await response.text()
   assert.equal(response.status, 200, text)
-  return told.parse(JSON.parse(text))
+  return JSON.parse(text)
 }
 
 const rows = z.object({ results: z.array(z.record(z.string(), z.unknown())) })

@@ -4,8 +4,9 @@ import { DurableObject } from 'cloudflare:workers'
 // workerd's SQLite. A call is a letter that says its form, and JSON:
 //
 //   q   as the native client's `/query`: a statement, or an array of them; answered with columns and rows
-//   e   as its `/execute`: the same, answered with row objects. An array without parameters is `exec`:
-//       lines, of which the empty ones do nothing
+//   e   as its `/execute`: the same, answered with row objects
+//
+// Statements that are empty, or only comments, are passed over.
 //
 // A stream is a letter, and what it is of:
 //
@@ -39,8 +40,13 @@ const replyBytes = 32 * 1024 * 1024
 const lengthBytes = 4
 /** What may follow the last whole statement of a file: a statement has 100 000 bytes at most, and comments. */
 const longestRest = 1024 * 1024
-/** Statements that throw away a transaction that others may share. */
-const throwsAway = /rollback/i
+/** What may throw away a transaction that others share: at once, or when it is committed. */
+const throwsAway = /rollback|defer/i
+/** The same in a schema, where `defer_foreign_keys` is not. */
+const alwaysThrowsAway = /rollback|deferrable/i
+/** What does or leaves something else outside of a transaction: settings, and what was done before it failed. */
+const needsTransaction = /\b(?:pragma|fail)\b/i
+const changesSchema = /\b(?:create|alter)\b/i
 const noStatement = 'SQL code did not contain a statement.'
 
 const encoder = new TextEncoder()
@@ -52,8 +58,13 @@ export class Database extends DurableObject {
   #totalChanges = 0
   #lastRowId = 0
   readonly #fileBytes: number
+  #size = 0
   /** Whether something in the schema may throw a transaction away: calls share none then. */
   #isAlone = false
+  /** Whether something in the schema may fail half-way and leave that. */
+  #isHalfWay = false
+  /** Virtual tables write when a transaction ends: that counts for no statement. */
+  #hasVirtualTable = false
 
   constructor(ctx: DurableObjectState, env: Cloudflare.Env & Bound) {
     super(ctx, env)
@@ -64,8 +75,16 @@ export class Database extends DurableObject {
   }
 
   #lookAtSchema(): void {
-    const found = this.#sql.exec("SELECT 1 FROM sqlite_master WHERE sql LIKE '%rollback%' LIMIT 1")
-    this.#isAlone = [...found.raw()].length > 0
+    const found = this.#sql.exec('SELECT sql FROM sqlite_master WHERE sql IS NOT NULL')
+    for (const [sql] of found.raw<[string]>()) this.#lookAt(sql)
+    this.#size = this.#sql.databaseSize
+  }
+
+  /** What was written, or is in the schema. */
+  #lookAt(sql: string): void {
+    this.#isAlone ||= alwaysThrowsAway.test(sql)
+    this.#isHalfWay ||= needsTransaction.test(sql)
+    this.#hasVirtualTable ||= /\bvirtual\b/i.test(sql)
   }
 
   override async fetch(request: Request): Promise<Response> {
@@ -93,33 +112,28 @@ export class Database extends DurableObject {
   #take(text: string): string {
     const form = text[0] === 'e' ? 'e' : 'q'
     try {
-      const body = bodyOf(text)
-      const isExec = form === 'e' && body.isBatch && !body.hasParams
-      const results = this.#inTransaction(body.statements, (statement) =>
-        isExec ? this.#runLine(statement) : this.#run(statement, form),
-      )
-      if (throwsAway.test(text)) this.#isAlone = true
+      const results = this.#inTransaction(statementsOf(text), form)
+      if (changesSchema.test(text)) this.#lookAt(text)
       return `[${results.join(',')}]`
     } catch (error) {
       // What was undone does not count for the next.
       this.#changes()
+      this.#size = this.#sql.databaseSize
       return failure(error)
     }
   }
 
-  #inTransaction(
-    statements: readonly Statement[],
-    run: (statement: Statement) => string,
-  ): readonly string[] {
+  #inTransaction(statements: readonly Statement[], form: Form): readonly string[] {
     const [only] = statements
-    if (!only) throw new Error('No SQL statements detected.')
+    if (!only) throw new Error(noStatement)
     const sizeBefore = this.#sql.databaseSize
     const isRoomy = sizeBefore < this.#fileBytes * roomyShare
-    if (isRoomy && statements.length === 1 && isOne(only.sql)) return [run(only)]
+    const isSingle = statements.length === 1 && this.#isTransaction(only.sql)
+    if (isRoomy && isSingle) return [this.#run(only, form)]
     return this.#storage.transactionSync(() => {
       let size = 0
       return statements.map((statement) => {
-        const result = run(statement)
+        const result = this.#run(statement, form)
         size += result.length
         if (size > replyBytes) throw tooLarge()
         this.#checkSize(sizeBefore)
@@ -134,36 +148,40 @@ export class Database extends DurableObject {
     if (size > this.#fileBytes && size > sizeBefore) throw new Error('Exceeded maximum DB size')
   }
 
+  /** Whether a text leaves all or nothing behind by itself. */
+  #isTransaction(sql: string): boolean {
+    if (!isOne(sql)) return false
+    return onlyReads(sql) || !(this.#isHalfWay || needsTransaction.test(sql))
+  }
+
   #run({ sql, params }: Statement, form: Form): string {
+    if (this.#hasVirtualTable) this.#changes()
     const began = performance.now()
     const cursor = this.#sql.exec(sql, ...params)
-    const columns = JSON.stringify(cursor.columnNames)
-    const rows = form === 'q' ? rowsOf(cursor) : objectsOf(cursor)
+    const { columnNames } = cursor
+    const rows = form === 'q' ? rowsOf(cursor) : objectsOf(cursor, columnNames)
     const durationMs = performance.now() - began
-    const results = form === 'q' ? `{"columns":${columns},"rows":${rows}}` : rows
-    return `{"success":true,"results":${results},"meta":${this.#meta(cursor, durationMs)}}`
+    const results =
+      form === 'q' ? `{"columns":${JSON.stringify(columnNames)},"rows":${rows}}` : rows
+    const changes = cursor.rowsWritten > 0 || !onlyReads(sql) ? this.#changes() : 0
+    const meta = this.#meta(cursor, changes, durationMs)
+    return `{"success":true,"results":${results},"meta":${meta}}`
   }
 
-  /** A line of `exec`. */
-  #runLine(statement: Statement): string {
-    try {
-      return this.#run(statement, 'e')
-    } catch (error) {
-      if (messageOf(error) !== noStatement) throw error
-      const cursor = { rowsRead: 0, rowsWritten: 0 }
-      return `{"success":true,"results":[],"meta":${this.#meta(cursor, 0)}}`
-    }
-  }
-
-  #meta(used: { readonly rowsRead: number; readonly rowsWritten: number }, durationMs: number) {
+  #meta(
+    used: { readonly rowsRead: number; readonly rowsWritten: number },
+    changes: number,
+    durationMs: number,
+  ): string {
     const { rowsRead, rowsWritten } = used
-    const changes = rowsWritten > 0 ? this.#changes() : 0
     const size = this.#sql.databaseSize
+    const hasChanged = rowsWritten > 0 || changes > 0 || size !== this.#size
+    this.#size = size
     const duration = Math.round(durationMs * 1e4) / 1e4
     return (
       `{"served_by":"bindery","served_by_region":"LOCAL","served_by_primary":true,` +
       `"timings":{"sql_duration_ms":${duration}},"duration":${duration},"changes":${changes},` +
-      `"last_row_id":${this.#lastRowId},"changed_db":${rowsWritten > 0},"size_after":${size},` +
+      `"last_row_id":${this.#lastRowId},"changed_db":${hasChanged},"size_after":${size},` +
       `"rows_read":${rowsRead},"rows_written":${rowsWritten},"total_attempts":1}`
     )
   }
@@ -185,8 +203,8 @@ export class Database extends DurableObject {
     try {
       const file = await this.#storage.transaction(() => this.#ingest(request.body))
       if (file.statements === 0) throw new Error(noStatement)
+      const meta = this.#meta(file, this.#changes(), performance.now() - began)
       this.#lookAtSchema()
-      const meta = this.#meta(file, performance.now() - began)
       return `{"success":true,"count":${file.statements},"meta":${meta}}`
     } catch (error) {
       return failure(error)
@@ -231,36 +249,65 @@ export class Database extends DurableObject {
 
 type Bound = { readonly DATABASES: DurableObjectNamespace; readonly FILE_BYTES: number }
 
+/** What workerd says of an object whose commit was refused, after which the object is made anew. */
+const violationAtCommit = /(?<=constraints were violated: )FOREIGN KEY constraint failed.*/
+
 export default {
   async fetch(request: Request, env: Bound): Promise<Response> {
     const id = new URL(request.url).pathname.split('/')[1] ?? ''
     if (id === '') return new Response('[]')
-    return env.DATABASES.get(env.DATABASES.idFromString(id)).fetch(request)
+    try {
+      return await env.DATABASES.get(env.DATABASES.idFromString(id)).fetch(request)
+    } catch (error) {
+      const [violation] = violationAtCommit.exec(messageOf(error)) ?? []
+      if (violation === undefined) throw error
+      // Whatever may do that is alone in its commit.
+      const reply = failure(new Error(violation))
+      const isStream = request.url.endsWith('/stream')
+      return new Response(isStream ? reply : framesOf([encoder.encode(reply)]))
+    }
   },
 }
 
-type Body = {
-  readonly statements: readonly Statement[]
-  readonly isBatch: boolean
-  readonly hasParams: boolean
-}
-
-/** Reads the JSON of a call. Its shape was checked before it came here, but for what is user code's doing. */
-function bodyOf(text: string): Body {
+/**
+ * Reads the JSON of a call: those of its statements that say something. Its shape was checked before it
+ * came here, but for what is user code's doing.
+ */
+function statementsOf(text: string): readonly Statement[] {
   const json: unknown = JSON.parse(text.slice(1))
   const items: readonly unknown[] = Array.isArray(json) ? json : [json]
-  let hasParams = false
-  const statements = items.map((item): Statement => {
-    if (typeof item !== 'object' || item === null || !('sql' in item)) throw malformed()
-    const { sql } = item
-    const params: unknown = 'params' in item ? item.params : undefined
-    if (typeof sql !== 'string') throw malformed()
-    if (params === undefined || params === null) return { sql, params: [] }
-    if (!Array.isArray(params)) throw malformed()
-    hasParams = true
-    return { sql, params: params.map(valueOf) }
-  })
-  return { statements, isBatch: Array.isArray(json), hasParams }
+  return items.map(statementOf).filter(({ sql }) => sql !== '')
+}
+
+function statementOf(item: unknown): Statement {
+  if (typeof item !== 'object' || item === null || !('sql' in item)) throw malformed()
+  const params: unknown = 'params' in item ? item.params : undefined
+  if (typeof item.sql !== 'string') throw malformed()
+  const sql = withoutEnd(item.sql)
+  if (params === undefined || params === null) return { sql, params: [] }
+  if (!Array.isArray(params)) throw malformed()
+  return { sql, params: params.map(valueOf) }
+}
+
+/** What is one thing to SQLite: a comment, something quoted, white space and semicolons, or anything else. */
+const token =
+  /(?<nothing>--[^\n]*|\/\*[^]*?(?:\*\/|$)|[\s;]+)|'[^']*(?:'|$)|"[^"]*(?:"|$)|`[^`]*(?:`|$)|\[[^\]]*(?:\]|$)|[^'"`[\-/\s;]+|[^]/y
+const mayEndInNothing = /[\s;]$|--|\/\*/
+
+/** A text up to the end of its last statement: SQLite refuses comments after a semicolon, and D1 does not. */
+function withoutEnd(sql: string): string {
+  if (!mayEndInNothing.test(sql)) return sql
+  let end = 0
+  token.lastIndex = 0
+  for (let found = token.exec(sql); found; found = token.exec(sql)) {
+    if (found.groups?.['nothing'] === undefined) end = token.lastIndex
+  }
+  return sql.slice(0, end)
+}
+
+/** Whether a text can be seen to write nothing at a glance. */
+function onlyReads(sql: string): boolean {
+  return /^\s*select\b/i.test(sql) && isOne(sql)
 }
 
 function valueOf(param: unknown): Value {
@@ -298,13 +345,19 @@ function rowsOf(cursor: SqlStorageCursor<Record<string, SqlStorageValue>>): stri
 }
 
 /** Rows as JSON: an array of objects. Of columns with the same name the last counts. */
-function objectsOf(cursor: SqlStorageCursor<Record<string, SqlStorageValue>>): string {
+function objectsOf(
+  cursor: SqlStorageCursor<Record<string, SqlStorageValue>>,
+  columnNames: readonly string[],
+): string {
   const rows: Record<string, JsonValue>[] = []
   let size = 0
-  for (const row of cursor) {
-    const entries = Object.entries(row)
-    for (const [name, value] of entries) size += name.length + sizeOf(value)
-    rows.push(Object.fromEntries(entries.map(([name, value]) => [name, jsonOf(value)])))
+  for (const row of cursor.raw()) {
+    const entries = row.map((value, at): [string, JsonValue] => {
+      const name = columnNames[at] ?? ''
+      size += name.length + sizeOf(value)
+      return [name, jsonOf(value)]
+    })
+    rows.push(Object.fromEntries(entries))
     if (size > replyBytes) throw tooLarge()
   }
   return JSON.stringify(rows)
