@@ -25,14 +25,12 @@ const compound = Array.from({ length: 6 }, () => 'SELECT 1').join(' UNION ALL ')
 const questions = Array.from({ length: 101 }, () => '?').join(',')
 
 const schema: readonly Asked[] = [
-  run(
-    'CREATE TABLE person (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, age INTEGER CHECK (age > 0))',
-  ),
+  run('CREATE TABLE person (id INTEGER PRIMARY KEY, name UNIQUE NOT NULL, age CHECK (age > 0))'),
   run('CREATE TABLE IF NOT EXISTS person (id INTEGER PRIMARY KEY)'),
   run('CREATE INDEX by_age ON person (age)'),
   run('CREATE INDEX IF NOT EXISTS by_age ON person (age)'),
   all(
-    'CREATE TABLE pet (id INTEGER PRIMARY KEY AUTOINCREMENT, owner INTEGER REFERENCES person (id) ON DELETE CASCADE ON UPDATE CASCADE, name TEXT)',
+    'CREATE TABLE pet (id INTEGER PRIMARY KEY AUTOINCREMENT, name, owner REFERENCES person (id) ON DELETE CASCADE ON UPDATE CASCADE)',
   ),
   raw('CREATE TABLE audit (what TEXT, at INTEGER DEFAULT 7)'),
   run(
@@ -120,19 +118,15 @@ const several: readonly Asked[] = [
   run('INSERT INTO two VALUES (?); INSERT INTO two VALUES (?)', 8, 9),
   all('SELECT * FROM two'),
   run('SELECT 1;'),
-  run('SELECT 1; '),
   run('SELECT 1;;'),
   run('SELECT 1; -- done'),
-  run('SELECT 1 -- done'),
   run('SELECT 1 /* done */'),
   run('SELECT 1; /* done */'),
   run('/* first */ SELECT 1'),
-  run('-- first\nSELECT 1'),
   run('-- first;\n/* second; */ SELECT 1'),
   run(';SELECT 1'),
   run(';'),
   run(''),
-  run(' \n '),
   run('-- nothing'),
   run('/* nothing */'),
   run("SELECT ';' AS a"),
@@ -143,7 +137,6 @@ const several: readonly Asked[] = [
 const reads: readonly Asked[] = [
   all('SELECT id, name FROM person ORDER BY id LIMIT 3'),
   all('SELECT * FROM person WHERE name = ?', 'Bob'),
-  all('SELECT count(*) FROM person'),
   all('SELECT max(id) AS m FROM person'),
   all('SELECT * FROM person AS a JOIN person AS b ON a.id = b.id WHERE a.id < 4'),
   all('SELECT * FROM person WHERE id = -1'),
@@ -153,12 +146,10 @@ const reads: readonly Asked[] = [
   call('first', { column: 'name' })('SELECT * FROM person WHERE id = -1'),
   call('first', { column: 'name' })('SELECT * FROM person WHERE id = 2'),
   call('first', { column: 'nope' })('SELECT * FROM person WHERE id = 2'),
-  first('SELECT * FROM person ORDER BY id'),
   all('SELECT 1 AS a, 2 AS a, 3 AS b'),
   raw('SELECT 1 AS a, 2 AS a'),
   named('SELECT 1 AS a, 2 AS a'),
   first('SELECT 1 AS a, 2 AS a'),
-  run('SELECT 1 AS a, 2 AS a'),
   all('SELECT 1 AS "1", 2 AS "0", 3 AS __proto__, 4 AS constructor, 5 AS ""'),
   run('SELECT 1 AS "1", 2 AS "0", 3 AS __proto__, 4 AS constructor, 5 AS ""'),
   named('SELECT 1 AS __proto__, 2'),
@@ -170,9 +161,9 @@ const reads: readonly Asked[] = [
   all("SELECT * FROM pragma_table_info('person')"),
   all('PRAGMA foreign_keys'),
   all('PRAGMA foreign_keys = OFF'),
+  all('PRAGMA foreign_keys'),
   all('PRAGMA defer_foreign_keys = ON'),
   all('PRAGMA foreign_key_list(pet)'),
-  all('PRAGMA foreign_key_check'),
   all('PRAGMA index_list(person)'),
   all('PRAGMA quick_check'),
   all('PRAGMA page_size'),
@@ -320,7 +311,6 @@ const failures: readonly Asked[] = [
   run('CREATE TRIGGER skips BEFORE DELETE ON person BEGIN SELECT raise(IGNORE); END'),
   run('DELETE FROM person WHERE id = 2'),
   run('DROP TRIGGER skips'),
-  raw('SELECT nope'),
   first('SELECT nope'),
 ]
 
@@ -377,12 +367,11 @@ const execs: readonly Asked[] = [
   exec('INSERT INTO lines VALUES (1)\nINSERT INTO lines VALUES (2)'),
   exec('INSERT INTO lines VALUES (1); INSERT INTO lines VALUES (2)'),
   exec('INSERT INTO lines VALUES (3);\n\nINSERT INTO lines VALUES (4);\n'),
-  exec('-- first\nINSERT INTO lines VALUES (3)\n  -- then\n/* and */\nSELECT 1'),
+  exec('-- first\nSELECT 3\n  -- then\n/* and */\nSELECT 1'),
   exec('SELECT 1 -- one\r\nSELECT 2\r\n'),
   exec(';\nSELECT 1'),
   exec(''),
   exec('\n\n'),
-  exec('-- nothing'),
   exec('SELECT\n1'),
   exec('SELECT 1\nSELECT nope'),
   exec('INSERT INTO lines VALUES (9)\nSELECT nope\nSELECT nope2'),
@@ -390,23 +379,17 @@ const execs: readonly Asked[] = [
   all('SELECT * FROM lines'),
 ]
 
-const sessions: readonly Asked[] = [
-  null,
-  'first-unconstrained',
-  'first-primary',
-  '',
-  ' ',
-  'nonsense',
-].flatMap((session) => [
+const starts = [null, 'first-unconstrained', 'first-primary', '', ' ']
+const sessions: readonly Asked[] = starts.flatMap((session) => [
   { operation: 'all', sql: 'SELECT 1 AS a', session },
   { operation: 'run', sql: 'INSERT INTO lines VALUES (10)', session },
   { ...batch('SELECT 1 AS a', 'SELECT 2 AS b'), session },
   { operation: 'all', sql: 'SELECT nope', session },
 ])
 
-/** What makes peers lose their object, and what they had to say. */
 const rest: readonly Asked[] = [
   { operation: 'dump' },
+  { operation: 'all', sql: 'SELECT 1 AS a', session: 'nonsense' },
   batch('PRAGMA defer_foreign_keys = ON', "INSERT INTO pet (owner, name) VALUES (98765, 'a')"),
   all('SELECT owner FROM pet WHERE owner > 700'),
   run('CREATE TABLE later (a REFERENCES person (id) DEFERRABLE INITIALLY DEFERRED)'),
@@ -424,6 +407,6 @@ export const calls: readonly Asked[] = [
   ...failures,
   ...batches,
   ...execs,
-  ...sessions,
   ...rest,
+  ...sessions,
 ]
