@@ -10,6 +10,10 @@ import type { BackendHandler } from '#contract/backend.ts'
 import { workerName } from '#contract/ids.ts'
 import type { Json } from '#contract/json.ts'
 import type { Log } from '#contract/ports/log.ts'
+import type { Shim } from '#contract/wire.ts'
+import { type Capnp, renderCapnp } from '#runtime/capnp.ts'
+import { moduleOfShim, wrappedBy } from '#runtime/shims.ts'
+import { configSources } from '#runtime/sources.ts'
 import { account } from '#test/backend.ts'
 import { eventually, temporaryFolder } from '#test/temporary.ts'
 
@@ -28,8 +32,10 @@ export interface BoundWorkerd extends AsyncDisposable {
  */
 export async function startBoundWorkerd(options: {
   readonly fixture: URL
-  /** A kind of binding by its name in workerd's schema. */
-  readonly client: string
+  /** A kind of binding by its name in workerd's schema, or a client of ours. */
+  readonly client: string | Shim
+  /** 2026-11-01 if absent. */
+  readonly compatibilityDate?: string
   readonly type: string
   readonly resource: Json
   readonly handler: BackendHandler
@@ -39,7 +45,7 @@ export async function startBoundWorkerd(options: {
   const inFolder = (name: string): string => join(folder.path, name)
   const backplane = createBackplane({ serve: () => options.handler, log: options.log })
   const opened = await backplane.open('cell', inFolder('backplane.sock'), () => true)
-  const { type, resource } = options
+  const { type, resource, client, compatibilityDate = '2026-11-01' } = options
   const worker = workerName.parse('w')
   backplane.grant('cell', [
     { capability: 'secret', cell: 'cell', account, worker, name: 'B', type, resource },
@@ -53,13 +59,14 @@ export async function startBoundWorkerd(options: {
     `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
-    (name = "main", worker = (compatibilityDate = "2026-11-01",
+    (name = "main", worker = (compatibilityDate = "${compatibilityDate}",
       modules = [(name = "worker.js", esModule = embed "worker.js")],
-      bindings = [(name = "B", ${options.client} = "backplane")])),
+      bindings = [${renderCapnp({ name: 'B', ...boundBy(client) })}])),
     (name = "backplane", external = (address = "unix:${inFolder('backplane.sock')}",
       http = (injectRequestHeaders = [(name = "${capabilityHeader}", value = "secret")]))),
   ],
   sockets = [(name = "http", address = "unix:${inFolder('worker.sock')}", http = (), service = "main")],
+  extensions = ${renderCapnp(typeof client === 'string' ? [] : [extensionOf(client)])},
 );`,
   )
   const child = spawn(workerd, ['serve', inFolder('config.capnp')], {
@@ -77,6 +84,15 @@ const config :Workerd.Config = (
       await folder[Symbol.asyncDispose]()
     },
   }
+}
+
+function boundBy(client: string | Shim): { readonly [field: string]: Capnp } {
+  if (typeof client === 'string') return { [client]: 'backplane' }
+  return { wrapped: wrappedBy(client, 'backplane') }
+}
+
+function extensionOf(shim: Shim): Capnp {
+  return { modules: [moduleOfShim(shim, configSources.shimSource(shim))] }
 }
 
 function fetchText(socketPath: string, path: string): Promise<string> {

@@ -20,16 +20,30 @@ export type Wire =
   | WorkerWire
   | ObjectsWire
 
-/** A binding whose back end is ours, reached over the backplane with workerd's native client. */
+/** A binding whose back end is ours, reached over the backplane with workerd's native client or with one of ours. */
 export type BackendWire = {
   readonly type: 'backend'
   /**
    * The kind of native binding, by its name in workerd's schema; `d1`: a client that workerd has as a
-   * module and wraps a service in; `fetcher`: the service itself.
+   * module and wraps a service in; `fetcher`: the service itself. Where workerd has none, a shim.
    */
-  readonly client: 'kvNamespace' | 'queue' | 'r2Bucket' | 'd1' | 'fetcher'
+  readonly client: 'kvNamespace' | 'queue' | 'r2Bucket' | 'd1' | 'fetcher' | Shim
   /** What it points at, as the binding's `serve` is told. */
   readonly resource: Json
+}
+
+/**
+ * A client of ours: a module that runs in the caller's isolate, out of user code's sight, wrapped
+ * around the back end. What its default export makes of `{ fetcher, ...values }` is in `env`. It
+ * imports nothing, and Workers that are loaded dynamically can't have it in theirs.
+ */
+export type Shim = {
+  /** Of the module: the binding's folder. One name has one source. */
+  readonly name: string
+  /** The URL of the module's TypeScript, `shim.worker.ts` of the binding. */
+  readonly source: string
+  /** What it is told besides: a change is another isolate, as opposed to one of the `resource`. */
+  readonly values: Readonly<Record<string, Json>>
 }
 
 /** Another Worker of the same account, in the same cell. */

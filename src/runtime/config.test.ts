@@ -18,6 +18,11 @@ const wires: Readonly<Record<string, Wire>> = {
   JWK: key('jwk', JSON.stringify({ kty: 'oct', k: canary }), 'AES-GCM'),
   KV: { type: 'backend', client: 'kvNamespace', resource: canary },
   D1: { type: 'backend', client: 'd1', resource: canary },
+  SHIM: {
+    type: 'backend',
+    client: { name: 'some', source: 'file:///some/shim.worker.ts', values: { n: 1 } },
+    resource: canary,
+  },
   OTHER: {
     type: 'worker',
     worker: workerName.parse('other'),
@@ -108,6 +113,7 @@ function config(over: Partial<CellConfig> = {}): CellConfig {
     hiddenSource: '// hidden',
     splitSource: '// split',
     socketsSource: '// sockets',
+    shimSource: ({ name }) => `// ${name}`,
     capabilityHeader: 'x-capability',
     read: () => new TextEncoder().encode(canary),
     ...over,
@@ -125,6 +131,7 @@ const printed = `(services = [
 (name = "JWK", cryptoKey = (jwk = "***", algorithm = (name = "AES-GCM"), usages = [sign, verify])),
 (name = "KV", kvNamespace = "w0/KV"),
 (name = "D1", wrapped = (moduleName = "cloudflare-internal:d1-api", innerBindings = [(name = "fetcher", service = "w0/D1")])),
+(name = "SHIM", wrapped = (moduleName = "bindery-internal:some", innerBindings = [(name = "fetcher", service = "w0/SHIM"), (name = "n", json = "***")])),
 (name = "OTHER", service = (name = "split", entrypoint = "E0")),
 (name = "NOBODY", service = (name = "nobody")),
 (name = "OBJECTS", durableObjectNamespace = (className = "Counter", serviceName = "w2")),
@@ -143,7 +150,7 @@ const printed = `(services = [
 (name = "w0", address = "unix:/run/w0.w", service = "w0", http = (cfBlobHeader = "***", forwardedProtoHeader = "***")),
 (name = "w1", address = "unix:/run/w1.w", service = "w1", http = (cfBlobHeader = "***", forwardedProtoHeader = "***")),
 (name = "w2", address = "unix:/run/w2.w", service = "w2", http = (cfBlobHeader = "***", forwardedProtoHeader = "***")),
-(name = "agent", address = "unix:/run/a", service = "agent", http = ())], extensions = [(modules = [(name = "cloudflare-internal:email", internal = true, esModule = "***"), (name = "bindery:sockets", internal = false, esModule = "***")])])`
+(name = "agent", address = "unix:/run/a", service = "agent", http = ())], extensions = [(modules = [(name = "cloudflare-internal:email", internal = true, esModule = "***"), (name = "bindery:sockets", internal = false, esModule = "***"), (name = "bindery-internal:some", internal = true, esModule = "***")])])`
 
 suite('the configuration of a cell', () => {
   test('has the shape that it has, and prints no secret', () => {

@@ -1,8 +1,16 @@
 import { Buffer } from 'node:buffer'
 import type { Module, WorkerExports, WorkerPlan } from '#contract/cell.ts'
-import type { BackendWire, CryptoKeyWire, ObjectsWire, Wire, WorkerWire } from '#contract/wire.ts'
+import type {
+  BackendWire,
+  CryptoKeyWire,
+  ObjectsWire,
+  Shim,
+  Wire,
+  WorkerWire,
+} from '#contract/wire.ts'
 import { type Capnp, CapnpSymbol, capnpVoid, isList, renderCapnp } from './capnp.ts'
 import { receiverName } from './event-message.ts'
+import { moduleOfShim, shimsOf, wrappedBy } from './shims.ts'
 import type { Door, Slot } from './slots.ts'
 import {
   hasEntrypoint,
@@ -27,6 +35,8 @@ export type CellConfig = {
   readonly hiddenSource: string
   readonly splitSource: string
   readonly socketsSource: string
+  /** The JavaScript of a shim. */
+  readonly shimSource: (shim: Shim) => string
   readonly capabilityHeader: string
   /** The bytes of every module of every slot. */
   readonly read: (module: Module) => Uint8Array
@@ -92,7 +102,15 @@ function configOf(config: CellConfig): Capnp {
       ...slots.flatMap((slot) => (slot.door ? [socketOf(slot.id, slot.door)] : [])),
       { name: 'agent', address: `unix:${config.agentSocket}`, service: 'agent', http: {} },
     ],
-    extensions: [{ modules: [emailModule, socketsExtension(config)] }],
+    extensions: [
+      {
+        modules: [
+          emailModule,
+          socketsExtension(config),
+          ...shimsOf(slots).map((shim) => moduleOfShim(shim, config.shimSource(shim))),
+        ],
+      },
+    ],
   }
 }
 
@@ -269,6 +287,7 @@ function bindingOf(binding: Bound): Capnp {
 
 /** Where workerd's client of a back end is, in its schema. */
 function clientOf({ client }: BackendWire, service: string): { readonly [field: string]: Capnp } {
+  if (typeof client === 'object') return { wrapped: wrappedBy(client, service) }
   switch (client) {
     case 'fetcher':
       return { service }
