@@ -13,6 +13,8 @@ type Work = {
   /** What is called once, before the first round. */
   readonly prepare?: string
   readonly measure?: (load: Load) => Promise<Measured>
+  /** Those who have not what it asks for. */
+  readonly without?: readonly string[]
 }
 
 const works: readonly Work[] = [
@@ -59,6 +61,12 @@ const works: readonly Work[] = [
     title: 'D1, 10 000 rows by one select',
     prepare: '/prepare-d1',
   },
+  {
+    name: 'rate-limit',
+    path: '/rate-limit',
+    title: 'Rate limit, another of 1 000 keys each time',
+    without: ['workerd'],
+  },
   { name: 'queue-batch', path: '/queue-batch', title: 'Queue, 100 messages sent and delivered' },
 ]
 
@@ -82,14 +90,15 @@ for (const start of [() => startBindery(), startWorkerd, () => startMiniflare()]
 
 for (const work of works) {
   if (!work.name.startsWith(values.only)) continue
+  const peersOfWork = running.filter(({ name }) => !work.without?.includes(name))
   if (work.prepare !== undefined) {
-    for (const peer of running) await request(peer, work.prepare)
+    for (const peer of peersOfWork) await request(peer, work.prepare)
   }
-  const rounds = new Map<string, Measured[]>(running.map((peer) => [peer.name, []]))
+  const rounds = new Map<string, Measured[]>(peersOfWork.map((peer) => [peer.name, []]))
   for (let round = 0; round < Number(values.rounds); round++) {
     // Alternating, and beginning with another peer each time: noise of the machine hits all alike.
-    for (let index = 0; index < running.length; index++) {
-      const peer = running[(index + round) % running.length]
+    for (let index = 0; index < peersOfWork.length; index++) {
+      const peer = peersOfWork[(index + round) % peersOfWork.length]
       if (!peer) continue
       const { url, host, pid } = peer
       const load = { url: url + work.path, connections, seconds, pid, ...(host && { host }) }

@@ -91,6 +91,7 @@ export async function startMiniflare(
     queueProducers: { JOBS: { queueName: queue } },
     queueConsumers: { [queue]: { maxBatchSize: 100, maxBatchTimeout: 1 } },
     durableObjects: { COUNTERS: { className: 'Counter', useSQLite: true } },
+    ratelimits: { LIMIT: { namespace_id: '1001', simple: { limit: 1_000_000, period: 10 } } },
   },
 ): Promise<Peer> {
   const folder = await copyOf(from)

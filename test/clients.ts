@@ -39,6 +39,7 @@ const missing: Readonly<Record<string, readonly WranglerVersion[]>> = {
   'preview aliases': ['3.114'],
   'queues purge': ['3.114'],
   'queues subscription': ['3.114'],
+  ratelimits: ['3.114'],
   'rules in run_worker_first': ['3.114'],
   'tags in versions deploy': ['3.114'],
   'null in secret bulk': ['3.114'],

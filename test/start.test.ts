@@ -80,12 +80,14 @@ suite('npm start', () => {
         'Service bindings',
         'Durable Objects',
         'Queues',
+        'Rate Limiting',
         'Version metadata',
         'The same env by another road',
       ])
       assert.partialDeepStrictEqual(shown['Static assets'], { status: 200, type: 'image/svg+xml' })
       assert.partialDeepStrictEqual(shown['R2'], { end: 'here', delimitedPrefixes: ['postcards/'] })
       assert.partialDeepStrictEqual(shown['D1'], { inserted: { path: '/json' }, rowsWritten: 1 })
+      assert.partialDeepStrictEqual(shown['Rate Limiting'], { success: true })
       assert.deepEqual(shown['Service bindings'], {
         http: 'tour-greeter got GET /some/path',
         rpc: 'Welcome, traveller!',

@@ -82,6 +82,10 @@ export default {
       case '/queue-batch':
         await env.JOBS.sendBatch(batch)
         return new Response('sent')
+      case '/rate-limit': {
+        const { success } = await env.LIMIT.limit({ key: `visitor-${n++ % 1000}` })
+        return new Response(success ? 'within' : 'beyond')
+      }
       case '/d1-select': {
         const select = env.DB.prepare('SELECT id, name, n FROM rows WHERE id = ?')
         return Response.json(await select.bind(1 + (n++ % 10_000)).first())

@@ -6,6 +6,7 @@ import { json, plainText } from './environment-variables/binding.ts'
 import { kvNamespace } from './kv/binding.ts'
 import { queue } from './queues/binding.ts'
 import { r2Bucket } from './r2/binding.ts'
+import { rateLimit } from './rate-limiting/binding.ts'
 import { secretKey, secretText } from './secrets/binding.ts'
 import { service } from './service/binding.ts'
 import { versionMetadata } from './version-metadata/binding.ts'
@@ -20,6 +21,7 @@ export const bindings: readonly Binding[] = [
   kvNamespace,
   queue,
   r2Bucket,
+  rateLimit,
   secretText,
   secretKey,
   service,

@@ -108,6 +108,14 @@ const stops = [
     },
   },
   {
+    title: 'Rate Limiting',
+    code: 'await env.TURNSTILE.limit({ key })',
+    run: async ({ env, url }) => ({
+      ...(await env.TURNSTILE.limit({ key: url.pathname })),
+      look: 'reload: the fourth visit within 10 seconds is one too many',
+    }),
+  },
+  {
     title: 'Version metadata',
     code: 'env.VERSION',
     run: ({ env }) => env.VERSION,
