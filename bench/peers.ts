@@ -68,7 +68,14 @@ export async function startWorkerd(): Promise<Peer> {
   // One module: there is nothing to bundle.
   await writeFile(
     path,
-    JSON.stringify({ ...config, kv_namespaces: kv, d1_databases: d1, no_bundle: true }),
+    // It refuses a key that it does not know, and rate limits are one.
+    JSON.stringify({
+      ...config,
+      kv_namespaces: kv,
+      d1_databases: d1,
+      ratelimits: undefined,
+      no_bundle: true,
+    }),
   )
   const args = [
     'serve',

@@ -26,6 +26,8 @@ function binding(name: string, wire: Wire): PlannedBinding {
 const text = binding('TEXT', { type: 'text', text: 'old' })
 const json = binding('JSON', { type: 'json', json: { a: 1, b: [2] } })
 const kv = binding('KV', { type: 'backend', client: 'kvNamespace', resource: { id: 'old' } })
+const shim = { name: 's', source: 'file:///s.worker.ts', values: { n: 1 } }
+const shimmed = binding('SHIM', { type: 'backend', client: shim, resource: { id: 'old' } })
 const service = binding('SERVICE', {
   type: 'worker',
   worker: workerName.parse('other'),
@@ -51,7 +53,7 @@ const worker: WorkerPlan = {
     handlers: ['fetch'],
     named: [{ name: 'Rpc', type: 'entrypoint', handlers: [] }],
   },
-  bindings: [text, json, kv, service, key],
+  bindings: [text, json, kv, shimmed, service, key],
   objects: [],
 }
 const other: WorkerPlan = { ...worker, worker: workerName.parse('other'), bindings: [] }
@@ -120,6 +122,11 @@ suite('from one cell to another: values change in the running isolate', () => {
       ),
       'env',
     ],
+    [
+      'another resource behind a shim',
+      rebound(worker, binding('SHIM', { type: 'backend', client: shim, resource: { id: 'new' } })),
+      'env',
+    ],
     ['another type with the same wire', rebound(worker, { ...text, type: 'secret_text' }), 'env'],
     ['bindings in another order', { ...worker, bindings: worker.bindings.toReversed() }, 'env'],
     ['modules in another order', recoded({ modules: code.modules.toReversed() }), 'env'],
@@ -174,6 +181,18 @@ suite('from one cell to another: code and shape need a new process', () => {
       rebound(
         worker,
         binding('SERVICE', { type: 'worker', worker: other.worker, entrypoint: 'Rpc', props: {} }),
+      ),
+      'cell',
+    ],
+    [
+      'other values of a shim',
+      rebound(
+        worker,
+        binding('SHIM', {
+          type: 'backend',
+          client: { ...shim, values: { n: 2 } },
+          resource: { id: 'old' },
+        }),
       ),
       'cell',
     ],

@@ -61,8 +61,8 @@ suite('what the shim is answered', () => {
     ['a longer one', [`k=${'a'.repeat(limits.keyLength + 1)}`], [400]],
     [
       'what no shim writes',
-      ['', 'x=a', 'k=%', 'j=1', 'j=x', 'k=a&x=1', 'k=a&p=30'],
-      Array(7).fill(400),
+      ['', 'x=a', 'k=%', 'j=1', 'j=x', 'k=a&x=1', 'k=a&p=30', 'k=a&d=0', 'k=a&d=-1', 'k=a&d=0.5'],
+      Array(10).fill(400),
     ],
   ]
   for (const [title, asks, expected] of cases) {
