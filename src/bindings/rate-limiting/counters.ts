@@ -105,17 +105,17 @@ export class Counters implements Disposable {
     const goal = this.#mostBytes * (1 - limits.freedPart)
     while (this.#bytes > goal) {
       const windows = this.#largest()
-      for (const window of windows) this.#drop(window, goal)
+      // Never so much that another has far more then: many may be about as large.
+      const least = Math.max(goal, this.#bytes - bytesOf(windows) * limits.freedPart)
+      for (const window of windows) this.#drop(window, least)
     }
   }
 
   /** The windows of the account that has most. */
   #largest(): readonly Window[] {
     const byAccount = Map.groupBy(this.#windows.values(), ({ account }) => account)
-    const sizeOf = (windows: readonly Window[]): number =>
-      windows.reduce((sum, { bytes }) => sum + bytes, 0)
     return [...byAccount.values()].reduce((most, each) =>
-      sizeOf(each) > sizeOf(most) ? each : most,
+      bytesOf(each) > bytesOf(most) ? each : most,
     )
   }
 
@@ -138,6 +138,10 @@ export class Counters implements Disposable {
     this.#timer =
       this.#windows.size === 0 ? undefined : this.#clock.after(limits.sweepMs, () => this.#sweep())
   }
+}
+
+function bytesOf(windows: readonly Window[]): number {
+  return windows.reduce((sum, { bytes }) => sum + bytes, 0)
 }
 
 /** Bytes, of a string that may need two for each character. */

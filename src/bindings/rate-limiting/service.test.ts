@@ -182,4 +182,19 @@ suite('memory', () => {
     const kept = small.map((key) => counters.take({ ...ask(key, otherAccount), limit: 1 }))
     assert.ok(kept.every((isWithin) => !isWithin))
   })
+
+  test('accounts that use about as much lose about as much', () => {
+    using counters = new Counters(movableClock(start), 1024 * 1024)
+    const owners = Array.from({ length: 100 }, (_, n) =>
+      accountId.parse(String(n).padStart(32, '0')),
+    )
+    const keys = Array.from({ length: 1_000 }, (_, n) => `key-${n}`)
+    for (const key of keys) {
+      for (const owner of owners) counters.take({ ...ask(key, owner), limit: 1 })
+    }
+    for (const owner of owners) {
+      const newest = keys.slice(-50).map((key) => ({ ...ask(key, owner), limit: 1 }))
+      assert.ok(newest.every((each) => !counters.take(each)))
+    }
+  })
 })
