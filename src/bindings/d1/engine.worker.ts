@@ -112,8 +112,9 @@ export class Database extends DurableObject {
   #take(text: string): string {
     const form = text[0] === 'e' ? 'e' : 'q'
     try {
-      const results = this.#inTransaction(statementsOf(text), form)
-      if (changesSchema.test(text)) this.#lookAt(text)
+      const statements = statementsOf(text)
+      const results = this.#inTransaction(statements, form)
+      for (const { sql } of statements) if (changesSchema.test(sql)) this.#lookAt(sql)
       return `[${results.join(',')}]`
     } catch (error) {
       // What was undone does not count for the next.
