@@ -198,6 +198,22 @@ suite('imports', () => {
     assert.deepEqual(await query(id, 'SELECT count(*) AS n FROM t'), [[{ n: 2 }]])
   })
 
+  test('a file may write what refers to what follows, and leave nothing that refers to nothing', async () => {
+    const id = await created('referring')
+    const tables = `CREATE TABLE pet (owner REFERENCES person (id));
+CREATE TABLE person (id INTEGER PRIMARY KEY);`
+    const good = `PRAGMA defer_foreign_keys=TRUE;${tables}INSERT INTO pet VALUES (1);INSERT INTO person VALUES (1);`
+    const done = await imported(id, good)
+    assert.equal(done.status, 'complete', JSON.stringify(done))
+    for (const pragma of ['defer_foreign_keys = TRUE', 'foreign_keys = OFF']) {
+      const bad = `PRAGMA ${pragma}; INSERT INTO pet VALUES (1), (2);`
+      const failed = await imported(id, bad)
+      assert.equal(failed.status, 'error', JSON.stringify(failed))
+      assert.match(failed.error ?? '', /^FOREIGN KEY constraint failed: SQLITE_CONSTRAINT/)
+    }
+    assert.deepEqual(await query(id, 'SELECT owner FROM pet'), [[{ owner: 1 }]])
+  })
+
   test('what is sent must be what was announced; a URL is good for one file', async () => {
     const id = await created('guarded')
     const etag = md5('SELECT 1;')

@@ -47,6 +47,8 @@ const alwaysThrowsAway = /rollback|deferrable/i
 /** What does or leaves something else outside of a transaction: settings, and what was done before it failed. */
 const needsTransaction = /\b(?:pragma|fail)\b/i
 const changesSchema = /\b(?:create|alter)\b/i
+const foreignKeyViolation =
+  'FOREIGN KEY constraint failed: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_FOREIGNKEY)'
 const noStatement = 'SQL code did not contain a statement.'
 
 const encoder = new TextEncoder()
@@ -216,8 +218,10 @@ export class Database extends DurableObject {
     const sum = { rowsRead: 0, rowsWritten: 0, statements: 0 }
     const sizeBefore = this.#sql.databaseSize
     let rest = ''
+    let mayViolate = this.#isAlone
     for await (const text of textOf(body)) {
       rest += text
+      mayViolate ||= throwsAway.test(rest)
       if (text.includes(';')) {
         const took = this.#sql.ingest(rest)
         sum.rowsRead += took.rowsRead
@@ -232,7 +236,14 @@ export class Database extends DurableObject {
     sum.rowsRead += last.rowsRead
     sum.rowsWritten += last.rowsWritten
     sum.statements += last.statements
+    if (mayViolate) this.#checkForeignKeys()
     return sum
+  }
+
+  /** What is violated when a stream ends is told before its commit: of why that fails workerd tells nothing. */
+  #checkForeignKeys(): void {
+    const violated = this.#sql.exec('PRAGMA foreign_key_check').raw().next()
+    if (!violated.done) throw new Error(foreignKeyViolation)
   }
 
   /** What follows the last semicolon: a statement, or nothing to speak of. */
@@ -250,9 +261,6 @@ export class Database extends DurableObject {
 
 type Bound = { readonly DATABASES: DurableObjectNamespace; readonly FILE_BYTES: number }
 
-/** What workerd says of an object whose commit was refused, after which the object is made anew. */
-const violationAtCommit = /(?<=constraints were violated: )FOREIGN KEY constraint failed.*/
-
 export default {
   async fetch(request: Request, env: Bound): Promise<Response> {
     const id = new URL(request.url).pathname.split('/')[1] ?? ''
@@ -260,12 +268,10 @@ export default {
     try {
       return await env.DATABASES.get(env.DATABASES.idFromString(id)).fetch(request)
     } catch (error) {
-      const [violation] = violationAtCommit.exec(messageOf(error)) ?? []
-      if (violation === undefined) throw error
-      // Whatever may do that is alone in its commit.
-      const reply = failure(new Error(violation))
-      const isStream = request.url.endsWith('/stream')
-      return new Response(isStream ? reply : framesOf([encoder.encode(reply)]))
+      // What workerd says of an object whose commit was refused. Whatever may do that is alone in its commit.
+      if (!messageOf(error).includes(`constraints were violated: ${foreignKeyViolation}`))
+        throw error
+      return new Response(framesOf([encoder.encode(failure(new Error(foreignKeyViolation)))]))
     }
   },
 }
