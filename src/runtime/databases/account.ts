@@ -36,7 +36,7 @@ export class AccountCells {
   /** From now on a database has a cell of its own, or shares the last of these. No process has it open. */
   setApart({ database }: DatabaseFile): void {
     if (this.#apart.has(database)) return
-    this.#context.log.warn('a database is set apart: others waited for it', {
+    this.#context.log.warn('a database is set apart: others suffered from it', {
       account: this.#account,
       database,
     })

@@ -1,14 +1,11 @@
 import type { Gate } from '#contract/gate.ts'
 import type { AccountId } from '#contract/ids.ts'
-import type { Timeline } from '#contract/ports/history.ts'
+import { DatabaseError } from '#contract/ports/databases.ts'
 import { BackOff } from '#runtime/back-off.ts'
 import type { DatabaseContext } from './host-options.ts'
-import { Incarnation } from './incarnation.ts'
-import { stopGraceMs } from './limits.ts'
+import { Incarnation, type Seat } from './incarnation.ts'
+import { longestPauseMs, stopGraceMs } from './limits.ts'
 import type { PlacedFile } from './paths.ts'
-
-/** A file in a process that may open it. */
-export type Seat = { readonly incarnation: Incarnation; readonly timeline: Timeline }
 
 /**
  * A database cell, whatever process it is in: there is one while somebody calls. Owned by the cells of
@@ -45,7 +42,7 @@ export class DatabaseCell {
     for (;;) {
       const incarnation = await this.#enter()
       const timeline = await incarnation.timeline(file)
-      if (!incarnation.isGone) return { incarnation, timeline }
+      if (!incarnation.isGone) return incarnation.seat(timeline)
       await incarnation.closed
     }
   }
@@ -73,10 +70,8 @@ export class DatabaseCell {
   async #start(): Promise<Incarnation> {
     await this.#before
     await this.#current?.closed
-    const { clock, closing } = this.#context
-    closing.throwIfAborted()
-    const waitMs = this.#notBefore - clock.now()
-    if (waitMs > 0) await new Promise<void>((resolve) => void clock.after(waitMs, resolve))
+    const { clock } = this.#context
+    await this.#pause()
     try {
       const started = await this.#starts.pass(() => Incarnation.start(this.#context, this.#account))
       this.#current = started
@@ -85,18 +80,37 @@ export class DatabaseCell {
       this.#watchIdleness()
       return started
     } catch (error) {
-      this.#notBefore = clock.now() + this.#backOff.died('start', { ranMs: 0, answered: 0 })
+      this.#pauseFor(this.#backOff.died('start', { ranMs: 0, answered: 0 }))
       throw error
     }
+  }
+
+  /** Resolves when a process may be started. */
+  async #pause(): Promise<void> {
+    const { clock, closing } = this.#context
+    const waitMs = this.#notBefore - clock.now()
+    if (waitMs > 0 && !closing.aborted) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      using timer = clock.after(waitMs, resolve)
+      closing.addEventListener('abort', () => resolve(), { once: true })
+      await promise
+      void timer
+    }
+    if (closing.aborted) throw new DatabaseError('unavailable', true)
+  }
+
+  #pauseFor(milliseconds: number): void {
+    this.#notBefore = this.#context.clock.now() + Math.min(milliseconds, longestPauseMs)
   }
 
   #onEnd(ended: Incarnation): void {
     if (this.#current !== ended) return
     const ranMs = this.#context.clock.now() - this.#startedAt
-    const { reason } = ended
-    this.#context.log.warn('a database cell died', { account: this.#account, reason, ranMs })
-    this.#notBefore =
-      this.#context.clock.now() + this.#backOff.died('crash', { ranMs, answered: ended.answered })
+    const { reason, answered } = ended
+    this.#context.log.warn('a database cell died', { account: this.#account, ranMs, reason })
+    // One that we ended, because of what a call did, is no crash loop.
+    const kind = reason === 'crash' ? 'crash' : 'memory'
+    this.#pauseFor(this.#backOff.died(kind, { ranMs, answered }))
   }
 
   #watchIdleness(): void {

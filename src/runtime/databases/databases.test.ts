@@ -1,243 +1,318 @@
 import assert from 'node:assert/strict'
-import { after, before, suite, test } from 'node:test'
-import { z } from 'zod'
-import { accountId } from '#contract/ids.ts'
-import { DatabaseError, type DatabaseFile, type DatabaseFiles } from '#contract/ports/databases.ts'
-import { killDatabaseCells } from '#test/cells.ts'
-import { openPorts } from '#test/ports.ts'
+import { existsSync } from 'node:fs'
+import { readdir, rename, stat, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { suite, test } from 'node:test'
+import { workerdPath } from '#runtime/binary.ts'
+import { firstUid, noJail } from '#test/jails.ts'
 import { eventually, temporaryFolder } from '#test/temporary.ts'
-import { sharedCells } from './limits.ts'
+import {
+  all,
+  ask,
+  bookmarkOf,
+  failsWith,
+  fileOf,
+  type FixtureOptions,
+  insertOf,
+  rows,
+  startDatabases,
+  table,
+} from './fixture.ts'
 
-// Databases in their cells: who waits for whom, what a process takes with it when it dies, what there is
-// after. The engine is D1's, in real processes.
+const file = fileOf('one')
 
-const engine = new URL('../../bindings/d1/engine.worker.ts', import.meta.url)
-const migrations = new URL('../../bindings/d1/migrations/', import.meta.url)
-const account = accountId.parse('b'.repeat(32))
-const callMs = 2_500
-const crowdedMs = 300
-const queuedCalls = 40
-
-type Ports = Awaited<ReturnType<typeof openPorts>>
-const folder = await temporaryFolder()
-let ports: Ports
-let files: DatabaseFiles
-let count = 0
-
-before(async () => {
-  ports = await openPorts({
-    path: folder.path,
-    migrations,
-    databaseLimits: { callMs, crowdedMs, queuedCalls },
-  })
-  files = ports.databases.open({ name: 'd1', engine })
-})
-after(async () => {
-  await ports[Symbol.asyncDispose]()
-  await folder[Symbol.asyncDispose]()
-})
-
-/** A file whose home is one of the shared cells. */
-function newFile(cell = 0): DatabaseFile {
-  const database = `${cell.toString(16).padStart(8, '0')}${String(++count).padStart(24, '0')}`
-  return { account, database, generation: 1 }
-}
-
-const reply = z.union([
-  z.object({ success: z.literal(false), error: z.string() }),
-  z.array(z.object({ results: z.object({ rows: z.array(z.array(z.json())) }) })),
-])
-const encoder = new TextEncoder()
-
-/** The rows of the last statement, or the engine's error. */
-async function run(file: DatabaseFile, ...texts: readonly string[]): Promise<unknown> {
-  const json = JSON.stringify(texts.map((sql) => ({ sql })))
-  const { reply: bytes } = await files.call(file, encoder.encode(`q${json}`))
-  const told = reply.parse(JSON.parse(new TextDecoder().decode(bytes)))
-  return Array.isArray(told) ? told.at(-1)?.results.rows : told.error
-}
-
-/** Counts up to a number, or for ever. */
-const counting = (to?: number): string => `WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i + 1
-  FROM c ${to === undefined ? '' : `WHERE i < ${to}`}) SELECT count(*) FROM c`
-
-const failsWith = (reason: DatabaseError['reason']) => (error: unknown) => {
-  assert.ok(error instanceof DatabaseError, String(error))
-  assert.equal(error.reason, reason)
-  return true
-}
-
-async function timed<Result>(what: () => Promise<Result>): Promise<readonly [Result, number]> {
-  const began = performance.now()
-  return [await what(), performance.now() - began]
+/** Both ways in which cells run. */
+function inEach(name: string, run: (options: FixtureOptions) => Promise<void>): void {
+  test(`${name}, not jailed`, () => run({ isJailed: false }))
+  test(`${name}, jailed`, { skip: noJail() }, () => run({ isJailed: true }))
 }
 
 suite('calls of one file', () => {
-  test('come in order; those that wait together share a commit', async () => {
-    const file = newFile()
-    await run(file, 'CREATE TABLE t (n INTEGER)')
-    const inserts = Array.from({ length: 30 }, (_, n) => `INSERT INTO t VALUES (${n})`)
-    const bookmarks = await Promise.all(
-      inserts.map(async (sql) => {
-        const call = encoder.encode(`q${JSON.stringify([{ sql }])}`)
-        return (await files.call(file, call)).bookmark
-      }),
-    )
+  inEach('are made in their order, and together share a commit', async (options) => {
+    await using fixture = await startDatabases(options)
+    await rows(fixture, file, table)
+    const numbers = [...Array(32).keys()]
+    const inserted = await Promise.all(numbers.map((n) => ask(fixture, file, insertOf(n))))
+    assert.deepEqual(await all(fixture, file), numbers)
+    const bookmarks = inserted.map(bookmarkOf)
     assert.deepEqual(bookmarks, bookmarks.toSorted())
-    assert.ok(new Set(bookmarks).size < inserts.length / 2, `${new Set(bookmarks).size} commits`)
-    const rows = inserts.map((_, n) => [n])
-    assert.deepEqual(await run(file, 'SELECT n FROM t ORDER BY rowid'), rows)
+    const commits = new Set(bookmarks).size
+    assert.ok(commits <= 8, `${commits} commits`)
+    assert.equal(await fixture.files.verify(file), undefined)
   })
 
-  test('are so many at most', async () => {
-    const file = newFile()
-    const calls = Array.from({ length: queuedCalls + 20 }, () => run(file, 'SELECT 1'))
-    const ends = await Promise.allSettled(calls)
-    const refused = ends.filter(({ status }) => status === 'rejected')
-    assert.ok(refused.length > 0 && refused.length <= 20, `${refused.length} refused`)
-    for (const end of refused) if (end.status === 'rejected') failsWith('queue-full')(end.reason)
+  test('fail by themselves', async () => {
+    await using fixture = await startDatabases()
+    await rows(fixture, file, table)
+    const told = ['1', '2', '1', '3', 'nope', '4']
+    const answers = await Promise.all(told.map((a) => ask(fixture, file, insertOf(a))))
+    assert.deepEqual(
+      answers.map((answer) => 'error' in answer),
+      [false, false, true, false, true, false],
+    )
+    assert.deepEqual(await all(fixture, file), [1, 2, 3, 4])
+  })
+
+  const again = "INSERT INTO t (a) VALUES ('x')"
+  const trigger =
+    "CREATE TRIGGER no BEFORE INSERT ON t WHEN new.a = 'x' BEGIN SELECT RAISE(ROLLBACK, 'no'); END"
+  const spoilers: Readonly<Record<string, readonly [setUp: string, ...spoiler: string[]]>> = {
+    'INSERT OR ROLLBACK': ['SELECT 1', "INSERT OR ROLLBACK INTO t (a) VALUES ('x')"],
+    'INSERT OR ROLLBACK, in a batch': [
+      'SELECT 1',
+      insertOf("'y'"),
+      "INSERT OR ROLLBACK INTO t (a) VALUES ('x')",
+      insertOf("'z'"),
+    ],
+    'ON CONFLICT ROLLBACK of a column': [
+      "CREATE TABLE u (a UNIQUE ON CONFLICT ROLLBACK); INSERT INTO u VALUES ('x')",
+      "INSERT INTO u VALUES ('x')",
+    ],
+    'RAISE(ROLLBACK) of a trigger': [trigger, again],
+    'RAISE(ROLLBACK) of a trigger, in a batch': [trigger, insertOf("'y'"), again, insertOf("'z'")],
+  }
+  for (const [name, [setUp, ...spoiler]] of Object.entries(spoilers)) {
+    test(`lose nothing by one that throws away its transaction: ${name}`, async () => {
+      await using fixture = await startDatabases()
+      const neighbour = fileOf('neighbour')
+      for (const each of [file, neighbour]) await rows(fixture, each, table, again)
+      await rows(fixture, file, setUp)
+      const numbers = [...Array(20).keys()]
+      const isSpoiler = (n: number): boolean => n % 7 === 3
+      await Promise.all(
+        numbers.flatMap((n) => [
+          isSpoiler(n)
+            ? assert.rejects(ask(fixture, file, ...spoiler), failsWith('lost', false))
+            : rows(fixture, file, insertOf(n)),
+          rows(fixture, neighbour, insertOf(n)),
+        ]),
+      )
+      assert.deepEqual(await all(fixture, file), ['x', ...numbers.filter((n) => !isSpoiler(n))])
+      assert.deepEqual(await all(fixture, neighbour), ['x', ...numbers])
+      assert.equal(await fixture.files.verify(file), undefined)
+    })
+  }
+})
+
+const slow = (n: number): string =>
+  `WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < ${n}) SELECT count(*) FROM c`
+
+suite('a line', () => {
+  test('has an end', async () => {
+    await using fixture = await startDatabases({ limits: { queuedCalls: 10 } })
+    await rows(fixture, file, table)
+    const slowOne = ask(fixture, file, slow(1_000_000))
+    // What is next in the engine's turn has left the line.
+    const answers = await Promise.allSettled(
+      Array.from({ length: 300 }, (_, n) => ask(fixture, file, insertOf(n))),
+    )
+    const refused = answers.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []))
+    assert.ok(refused.length >= 280, `${refused.length}`)
+    for (const reason of refused) failsWith('queue-full', true)(reason)
+    await slowOne
+    assert.equal((await all(fixture, file)).length, 300 - refused.length)
+  })
+
+  test('is left by those who have waited for too long, whatever is before them', async () => {
+    await using fixture = await startDatabases({ limits: { queueMs: 300 } })
+    await rows(fixture, file, table)
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const stream = fixture.files.stream(file, piecesOf([insertOf(1), '; '], promise))
+    const waiting = [ask(fixture, file, insertOf(2)), fixture.files.bookmark(file)]
+    for (const each of waiting) await assert.rejects(each, failsWith('queued-too-long', true))
+    resolve()
+    assert.ok('count' in (await streamed(stream)))
+    assert.deepEqual(await all(fixture, file), [1])
   })
 })
 
-suite('a query that goes on', () => {
-  test('keeps nobody waiting, and has a cell of its own', async () => {
-    const [long, beside, elsewhere] = [newFile(0), newFile(0), newFile(sharedCells - 1)]
-    for (const file of [long, beside, elsewhere]) await run(file, 'CREATE TABLE t (a)')
-    const [ended, neighbour, other] = await Promise.all([
-      timed(() => assert.rejects(run(long, counting()), failsWith('timeout'))),
-      timed(() => run(beside, 'INSERT INTO t VALUES (1) RETURNING a')),
-      timed(() => run(elsewhere, 'INSERT INTO t VALUES (2) RETURNING a')),
-    ])
-    assert.deepEqual([neighbour[0], other[0]], [[[1]], [[2]]])
-    assert.ok(neighbour[1] < 1_500, `its neighbour waited ${neighbour[1]} ms`)
-    assert.ok(other[1] < 1_000, `another waited ${other[1]} ms`)
-    assert.ok(ended[1] > callMs, `it had ${ended[1]} ms`)
-    // Now nobody is in the same process: it may take its time.
-    const [again, still] = await Promise.all([
-      timed(() => assert.rejects(run(long, counting()), failsWith('timeout'))),
-      timed(() => run(beside, 'SELECT count(*) FROM t')),
-    ])
-    assert.ok(again[1] >= callMs && still[1] < 1_000, `${again[1]} and ${still[1]} ms`)
-    assert.deepEqual(await run(long, 'SELECT count(*) FROM t'), [[0]])
-  })
+/** The pieces of a file, of which the last comes when it may. */
+async function* piecesOf(
+  pieces: readonly string[],
+  last: Promise<void> = Promise.resolve(),
+): AsyncGenerator<Uint8Array> {
+  yield Buffer.from('i')
+  for (const piece of pieces.slice(0, -1)) yield Buffer.from(piece)
+  await last
+  yield Buffer.from(pieces.at(-1) ?? '')
+}
 
-  test('within its time is answered, also if its process was ended for others', async () => {
-    const [slow, beside] = [newFile(1), newFile(1)]
-    for (const file of [slow, beside]) await run(file, 'CREATE TABLE t (a)')
-    const [, perMillion] = await timed(() => run(beside, counting(1_000_000)))
-    // Some 0.8 s here: longer than others wait for it.
-    const to = Math.ceil((800 / perMillion) * 1_000_000)
-    const [told, one] = await Promise.all([
-      run(slow, 'INSERT INTO t VALUES (1)', counting(to)),
-      run(beside, 'SELECT 1'),
-    ])
-    assert.deepEqual([told, one], [[[to]], [[1]]])
-    assert.deepEqual(await run(slow, 'SELECT a FROM t'), [[1]])
-  })
-})
-
-suite('a process that is killed', () => {
-  test('takes nothing acknowledged with it, and does nothing twice', async () => {
-    const file = newFile()
-    await run(file, 'CREATE TABLE t (n INTEGER)')
-    const acknowledged: number[] = []
-    for (let round = 0; round < 8; round++) {
-      const calls = Array.from({ length: 10 }, async (_, k) => {
-        const n = round * 10 + k
-        await run(file, `INSERT INTO t VALUES (${n})`, counting(20_000)).then(
-          () => acknowledged.push(n),
-          failsWith('lost'),
-        )
-      })
-      await new Promise((resolve) => void setTimeout(resolve, 5 * round))
-      killDatabaseCells(process)
-      await Promise.all(calls)
-    }
-    const found = z.array(z.tuple([z.number()])).parse(await run(file, 'SELECT n FROM t'))
-    const kept = found.map(([n]) => n)
-    assert.equal(new Set(kept).size, kept.length, 'something was done twice')
-    for (const n of acknowledged) assert.ok(kept.includes(n), `${n} is lost`)
-    assert.ok(acknowledged.length > 20, `${acknowledged.length} of 80`)
-    assert.equal(await files.verify(file), undefined)
-  })
-
-  test('in the middle of a stream leaves nothing of it', async () => {
-    const file = newFile()
-    await run(file, 'CREATE TABLE before (a)')
-    async function* sql(): AsyncGenerator<Uint8Array> {
-      yield encoder.encode('iCREATE TABLE t (a);')
-      for (let n = 0; n < 50; n++) yield encoder.encode(`INSERT INTO t VALUES (${n});`.repeat(100))
-      await eventually(() => killDatabaseCells(process) > 0)
-      await new Promise(() => {})
-    }
-    await assert.rejects(files.stream(file, sql()), failsWith('lost'))
-    assert.deepEqual(await run(file, 'SELECT name FROM sqlite_schema'), [['before']])
-  })
-})
+async function streamed(stream: Promise<{ readonly reply: Uint8Array }>): Promise<object> {
+  return JSON.parse(new TextDecoder().decode((await stream).reply))
+}
 
 suite('a stream', () => {
-  test('whose source fails leaves nothing, and the next call is answered', async () => {
-    const file = newFile()
-    async function* sql(): AsyncGenerator<Uint8Array> {
-      yield encoder.encode('iCREATE TABLE t (a);INSERT INTO t VALUES (1);')
-      throw new Error('the file is gone')
-    }
-    await assert.rejects(files.stream(file, sql()))
-    assert.equal(await run(file, 'SELECT * FROM t'), 'no such table: t: SQLITE_ERROR')
+  test('goes on beside calls of other files, and is one commit', async () => {
+    await using fixture = await startDatabases()
+    const neighbour = fileOf('neighbour')
+    for (const each of [file, neighbour]) await rows(fixture, each, table)
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const many = Array.from({ length: 2_000 }, (_, n) => `${insertOf(n)};`)
+    const stream = fixture.files.stream(file, piecesOf([...many, insertOf(-1)], promise))
+    for (let n = 0; n < 20; n++) await rows(fixture, neighbour, insertOf(n))
+    resolve()
+    assert.ok('count' in (await streamed(stream)))
+    assert.equal((await all(fixture, file)).length, 2_001)
+    assert.equal((await all(fixture, neighbour)).length, 20)
+    assert.equal(await fixture.files.verify(file), undefined)
   })
 
-  test('keeps calls of other files no longer than its pieces take', async () => {
-    const [file, beside] = [newFile(0), newFile(0)]
-    await run(beside, 'CREATE TABLE t (a)')
-    let longestMs = 0
-    async function* sql(): AsyncGenerator<Uint8Array> {
-      yield encoder.encode('iCREATE TABLE t (a);')
-      for (let n = 0; n < 20; n++) {
-        yield encoder.encode(`INSERT INTO t VALUES (${n});`.repeat(500))
-        const [, tookMs] = await timed(() => run(beside, 'INSERT INTO t VALUES (1)'))
-        longestMs = Math.max(longestMs, tookMs)
+  const bad: Readonly<
+    Record<string, (fixture: { readonly kill: () => Promise<void> }) => Promise<void>>
+  > = {
+    'its source fails': () => Promise.reject(new Error('no more')),
+    'its source stalls': () => new Promise(() => undefined),
+    'its process is killed': ({ kill }) => kill().then(() => new Promise(() => undefined)),
+  }
+  for (const [name, last] of Object.entries(bad)) {
+    test(`leaves nothing if ${name}`, async () => {
+      await using fixture = await startDatabases({ limits: { callMs: 1_500 } })
+      const neighbour = fileOf('neighbour')
+      for (const each of [file, neighbour]) await rows(fixture, each, table)
+      const kill = (): Promise<void> => fixture.kill(file)
+      const begun = Promise.withResolvers<void>()
+      async function* source(): AsyncGenerator<Uint8Array> {
+        yield Buffer.from('i')
+        for (let n = 0; n < 2_000; n++) yield Buffer.from(`${insertOf(n)};`)
+        begun.resolve()
+        await last({ kill })
       }
-    }
-    await files.stream(file, sql())
-    assert.deepEqual(await run(file, 'SELECT count(*) FROM t'), [[10_000]])
-    assert.ok(longestMs < 1_000, `${longestMs} ms`)
-  })
+      const stream = fixture.files.stream(file, source())
+      const failed = assert.rejects(stream, failsWith(name.includes('stalls') ? 'timeout' : 'lost'))
+      await begun.promise
+      const meanwhile = rows(fixture, neighbour, insertOf(1))
+      await failed
+      await meanwhile
+      assert.deepEqual(await all(fixture, file), [])
+      assert.deepEqual(await all(fixture, neighbour), [1])
+      assert.equal(await fixture.files.verify(file), undefined)
+    })
+  }
 })
 
 suite('files', () => {
-  test('are restored to their next generation, and deleted with what is kept of them', async () => {
-    const file = newFile()
-    await run(file, 'CREATE TABLE t (a)', 'INSERT INTO t VALUES (1)')
-    const then = await files.bookmark(file)
-    await run(file, 'DELETE FROM t')
+  inEach("are whoever's the account is, after a repair and a restore", async (options) => {
+    const isRoot = process.getuid?.() === 0
+    await using fixture = await startDatabases(options)
+    const { files, pathOf } = fixture
+    const at = bookmarkOf(await ask(fixture, file, table, insertOf(1)))
+    await rows(fixture, file, insertOf(2))
     const next = { ...file, generation: 2 }
-    await files.restore(then, next)
-    assert.deepEqual(await run(next, 'SELECT a FROM t'), [[1]])
-    assert.deepEqual(await run(file, 'SELECT a FROM t'), [])
-    assert.ok((await files.bookmark(next)) > (await files.bookmark(file)))
-    await files.delete(file, 'file')
-    assert.ok((await files.sizeOf(next)).fileBytes > 0)
-    await files.restore(then, { ...file, generation: 3 })
-    await files.delete(next, 'all')
-    assert.deepEqual(await files.sizeOf(next), { fileBytes: 0, historyBytes: 0 })
+    await files.restore(at, next)
+    assert.deepEqual(await all(fixture, next), [1])
+    await rows(fixture, next, insertOf(3))
+    await fixture.kill(file)
+    await rows(fixture, fileOf('other'), table)
+    // Its log is lost, and so it is made anew.
+    await eventually(async () => (await fixture.pidsOf(file)).length === 0)
+    await writeFile(`${pathOf(file)}-wal`, '')
+    assert.deepEqual(await all(fixture, file), [1, 2])
+    await rows(fixture, file, insertOf(4))
+    const uid = options.isJailed === true && isRoot ? firstUid : (process.getuid?.() ?? 0)
+    for (const each of [file, next]) {
+      assert.equal((await stat(pathOf(each))).uid, uid)
+      assert.equal(await files.verify(each), undefined)
+    }
+    await fixture.stop()
+    await using later = await startDatabases({ ...options, path: fixture.path })
+    assert.deepEqual(await all(later, file), [1, 2, 4])
+    assert.deepEqual(await all(later, next), [1, 3])
   })
 
-  test('that no row names are swept, with histories that came to nothing', async () => {
-    const [kept, unknown] = [newFile(), newFile()]
-    for (const file of [kept, unknown]) await run(file, 'CREATE TABLE t (a)')
-    await files.restore(await files.bookmark(kept), { ...kept, generation: 2 })
-    const bytes = (await files.sizeOf(kept)).historyBytes
-    await ports[Symbol.asyncDispose]()
-    ports = await openPorts({
-      path: folder.path,
-      migrations,
-      databaseLimits: { callMs, crowdedMs, queuedCalls },
-    })
-    files = ports.databases.open({ name: 'd1', engine })
-    await files.sweep([kept])
-    assert.deepEqual(await files.sizeOf(unknown), { fileBytes: 0, historyBytes: 0 })
-    assert.equal((await files.sizeOf({ ...kept, generation: 2 })).fileBytes, 0)
-    assert.ok((await files.sizeOf(kept)).historyBytes < bytes)
-    assert.deepEqual(await run(kept, 'SELECT * FROM t'), [])
+  test('are deleted, and swept', async () => {
+    await using fixture = await startDatabases()
+    const { files, pathOf } = fixture
+    const [kept, deleted, swept] = [fileOf('kept'), fileOf('deleted'), fileOf('swept')]
+    for (const each of [kept, deleted, swept]) await rows(fixture, each, table)
+    const at = await files.bookmark(deleted)
+    await files.delete(deleted, 'file')
+    assert.deepEqual(await files.sizeOf(deleted).then(({ fileBytes }) => fileBytes), 0)
+    // Its history is kept, and leads back.
+    const again = { ...deleted, generation: 2 }
+    await files.restore(at, again)
+    assert.deepEqual(await all(fixture, again), [])
+    await files.delete(again, 'all')
+    assert.deepEqual(await files.sizeOf(again), { fileBytes: 0, historyBytes: 0 })
+    await fixture.stop()
+    await writeFile(`${pathOf(again)}.restoring`, 'half of it')
+    await writeFile(`${pathOf(kept)}.repair`, 'half of it')
+    await using later = await startDatabases({ path: fixture.path })
+    await later.files.sweep([kept])
+    const left = await readdir(dirname(pathOf(kept)))
+    const own = left.filter((name) => name !== 'metadata.sqlite').map((name) => name.slice(0, 64))
+    assert.deepEqual([...new Set(own)], [pathOf(kept).slice(-71, -7)])
+    assert.deepEqual(
+      left.filter((name) => /repair|restoring/.test(name)),
+      [],
+    )
+    assert.deepEqual(await all(later, kept), [])
+  })
+})
+
+suite('a cell', () => {
+  test('ends when it is idle, and comes back', async () => {
+    await using fixture = await startDatabases({ sleepMs: 300 })
+    await rows(fixture, file, table)
+    assert.equal((await fixture.pidsOf(file)).length, 1)
+    await eventually(async () => (await fixture.pidsOf(file)).length === 0)
+    assert.ok(!existsSync(`${fixture.pathOf(file)}-wal`), 'it was closed well')
+    await rows(fixture, file, insertOf(1))
+    assert.deepEqual(await all(fixture, file), [1])
+    assert.equal(await fixture.files.verify(file), undefined)
+  })
+
+  test('does not end while it is at work, however long ago it was called', async () => {
+    await using fixture = await startDatabases({ sleepMs: 100 })
+    await rows(fixture, file, table)
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const stream = fixture.files.stream(file, piecesOf([insertOf(1), ' '], promise))
+    const [pid] = await eventually(() => fixture.pidsOf(file))
+    await new Promise((done) => void setTimeout(done, 600))
+    assert.deepEqual(await fixture.pidsOf(file), [pid])
+    resolve()
+    assert.ok('count' in (await streamed(stream)))
+    assert.deepEqual(await all(fixture, file), [1])
+  })
+
+  test('opens no more files than it may, and lets go of them all then', async () => {
+    await using fixture = await startDatabases({ limits: { openFiles: 5 } })
+    const names = Array.from({ length: 12 }, (_, n) => fileOf(`many ${n}`))
+    for (const each of names) await rows(fixture, each, table, insertOf(1))
+    const open = await Promise.all(names.map((of) => fixture.pidsOf(of)))
+    assert.ok(open.filter((pids) => pids.length > 0).length <= 5)
+    await Promise.all(names.map((of) => rows(fixture, of, insertOf(2))))
+    for (const each of names) assert.deepEqual(await all(fixture, each), [1, 2])
+  })
+
+  test('that is disposed of finishes what is under way', async () => {
+    await using fixture = await startDatabases()
+    await rows(fixture, file, table)
+    const inserts = [...Array(300).keys()].map((n) => rows(fixture, file, insertOf(n)))
+    const stopped = fixture.stop()
+    await assert.rejects(ask(fixture, file, 'SELECT 1'), failsWith('unavailable', true))
+    await Promise.all(inserts)
+    await stopped
+    await using later = await startDatabases({ path: fixture.path })
+    assert.deepEqual(await all(later, file), [...Array(300).keys()])
+  })
+
+  test('that dies at each start is said to be unavailable, and comes back', async () => {
+    await using folder = await temporaryFolder()
+    const workerd = join(folder.path, 'workerd')
+    const become = async (text: string): Promise<void> => {
+      await writeFile(`${workerd}.new`, `#!/bin/sh\n${text}\n`, { mode: 0o700 })
+      await rename(`${workerd}.new`, workerd)
+    }
+    await become(`exec ${workerdPath} "$@"`)
+    await using fixture = await startDatabases({ workerdPath: workerd })
+    await rows(fixture, file, table)
+    await become('exit 1')
+    await fixture.kill(file)
+    for (let n = 0; n < 3; n++) {
+      await assert.rejects(ask(fixture, file, 'SELECT 1'), failsWith('unavailable'))
+    }
+    await become(`exec ${workerdPath} "$@"`)
+    await rows(fixture, file, insertOf(1))
+    assert.deepEqual(await all(fixture, file), [1])
   })
 })

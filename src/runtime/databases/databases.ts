@@ -157,8 +157,11 @@ class Product implements DatabaseFiles {
     for (const account of await readdir(path).catch(() => [])) {
       const folder = join(path, account, product)
       for (const name of await readdir(folder).catch(() => [])) {
-        const [, id] = /^([0-9a-f]{64})\.sqlite$/.exec(name) ?? []
-        if (id !== undefined && !names.has(id)) await this.#remove(join(folder, name))
+        const [, id, end = ''] = /^([0-9a-f]{64})\.sqlite(.*)$/.exec(name) ?? []
+        if (id === undefined) continue
+        if (!names.has(id)) await this.#remove(join(folder, `${id}.sqlite`))
+        // What was on its way to be a file.
+        if (!ends.includes(end)) await rm(join(folder, name), { force: true })
       }
     }
   }
@@ -200,9 +203,12 @@ class Product implements DatabaseFiles {
 
   async #remove(path: string): Promise<void> {
     // The log goes first: without its database it is nothing, and the other way round it is old.
-    for (const end of ['-shm', '-wal', '']) await rm(`${path}${end}`, { force: true })
+    for (const end of ends) await rm(`${path}${end}`, { force: true })
   }
 }
+
+/** Of the names of a file of SQLite's. */
+const ends: readonly string[] = ['-shm', '-wal', '']
 
 function keyOf({ database, generation }: DatabaseFile): string {
   return `${database}/${generation}`

@@ -7,11 +7,10 @@ import {
 } from '#contract/ports/databases.ts'
 import { HistoryError } from '#contract/ports/history.ts'
 import type { AccountCells } from './account.ts'
-import type { DatabaseCell, Seat } from './cell.ts'
+import type { DatabaseCell } from './cell.ts'
 import type { DatabaseContext } from './host-options.ts'
-import { EndedError, type EndReason, type Incarnation } from './incarnation.ts'
+import { EndedError, type EndReason, type Incarnation, type Seat } from './incarnation.ts'
 import { groupBytes, groupCalls, queuedBytes, repeats } from './limits.ts'
-import { BrokenError } from './line.ts'
 import type { PlacedFile } from './paths.ts'
 
 /** A call that waits. */
@@ -28,8 +27,13 @@ type Call = {
 /** Something that is done while nothing else is. */
 type Turn = {
   readonly type: 'turn'
+  readonly since: number
   readonly run: (seat: Seat) => Promise<void>
   readonly reject: (error: unknown) => void
+  /** How often a process ended under it. */
+  deaths: number
+  /** How often that may be: never, where it may have written something. */
+  readonly mostDeaths: number
 }
 
 const nothing = new Uint8Array()
@@ -45,6 +49,7 @@ export class OpenFile {
   #queue: (Call | Turn)[] = []
   #queuedBytes = 0
   #running: Promise<void> | undefined
+  #expiry: NodeJS.Timeout | undefined
   #lastSeat: { readonly cell: DatabaseCell; readonly incarnation: Incarnation } | undefined
 
   constructor(context: DatabaseContext, cells: AccountCells, file: PlacedFile) {
@@ -67,27 +72,29 @@ export class OpenFile {
     })
   }
 
+  /** As a turn, for as long as it takes; if it dies, what became of it is not known here. */
   async stream(source: AsyncIterable<Uint8Array>): Promise<DatabaseReply> {
-    return this.#turn(async ({ incarnation, timeline }) => {
-      const reply = await incarnation.stream(this.#file, source)
-      return { reply, bookmark: await timeline.catchUp() }
+    return this.#turn(0, async (seat) => {
+      const reply = await seat.incarnation.stream(this.#file, source)
+      return { reply, bookmark: await this.#caughtUp(seat) }
     })
   }
 
   bookmark(): Promise<string> {
-    return this.#turn(({ incarnation, timeline }) => this.#touch(incarnation, timeline))
+    return this.#turn(repeats, (seat) => this.#touch(seat))
   }
 
   verify(): Promise<string | undefined> {
-    return this.#turn(async ({ incarnation, timeline }) => {
-      await this.#touch(incarnation, timeline)
-      return timeline.verify()
+    return this.#turn(repeats, async (seat) => {
+      await this.#touch(seat)
+      return seat.timeline.verify()
     })
   }
 
   /** Resolves when nothing of it is open for us, and nothing waits. Nothing is called meanwhile or after. */
   async close(): Promise<void> {
     await this.idle()
+    clearTimeout(this.#expiry)
     const seat = this.#lastSeat
     if (seat && !seat.incarnation.isGone) await seat.incarnation.forget(this.#file)
   }
@@ -98,73 +105,112 @@ export class OpenFile {
   }
 
   /** Sees to it that the file is there, and that its history is up to date. */
-  async #touch(incarnation: Incarnation, timeline: Seat['timeline']): Promise<string> {
-    await incarnation.post(this.#file, nothing)
-    return timeline.catchUp()
+  async #touch(seat: Seat): Promise<string> {
+    await seat.incarnation.post(this.#file, nothing)
+    return this.#caughtUp(seat)
   }
 
-  #turn<Result>(run: (seat: Seat) => Promise<Result>): Promise<Result> {
+  #turn<Result>(mostDeaths: number, run: (seat: Seat) => Promise<Result>): Promise<Result> {
     const { queuedCalls } = this.#context.limits
     if (this.#queue.length >= queuedCalls) {
       return Promise.reject(new DatabaseError('queue-full', true))
     }
     return new Promise((resolve, reject) => {
       const once = async (seat: Seat): Promise<void> => resolve(await run(seat))
-      this.#queue.push({ type: 'turn', run: once, reject })
+      const since = performance.now()
+      this.#queue.push({ type: 'turn', since, run: once, reject, deaths: 0, mostDeaths })
       this.#run()
     })
   }
 
   #run(): void {
+    this.#expiry ??= setTimeout(() => this.#expire(), this.#context.limits.queueMs).unref()
     this.#running ??= this.#runAll()
   }
 
   async #runAll(): Promise<void> {
     for (;;) {
-      const first = this.#queue[0]
-      if (!first) {
+      if (this.#queue.length === 0) {
         // In this very turn: who comes later begins anew.
         this.#running = undefined
         return
       }
-      if (first.type === 'turn') await this.#runTurn(first)
-      else await this.#runGroup(this.#takeGroup())
+      try {
+        using seat = await this.#seat()
+        const first = this.#queue[0]
+        if (first?.type === 'turn') await this.#runTurn(first, seat)
+        else await this.#runGroup(this.#takeGroup(), seat)
+      } catch (error) {
+        this.#refuseFirst(error)
+      }
     }
   }
 
-  async #runTurn(turn: Turn): Promise<void> {
+  /** There is no process, or no file: those who would have been next are told. */
+  #refuseFirst(error: unknown): void {
+    const [first] = this.#queue
+    const refused = first?.type === 'turn' ? this.#queue.splice(0, 1) : this.#takeGroup()
+    for (const { reject } of refused) reject(this.#failure(error))
+  }
+
+  async #runTurn(turn: Turn, seat: Seat): Promise<void> {
     this.#queue.shift()
     try {
-      await turn.run(await this.#seat())
+      await turn.run(seat)
     } catch (error) {
-      turn.reject(this.#failure(error))
+      turn.deaths += 1
+      if (error instanceof EndedError && turn.deaths <= turn.mostDeaths) this.#queue.unshift(turn)
+      else turn.reject(this.#failure(error))
     }
   }
 
-  async #runGroup(group: readonly Call[]): Promise<void> {
+  async #runGroup(group: readonly Call[], seat: Seat): Promise<void> {
     if (group.length === 0) return
-    let seat: Seat | undefined
     let before = ''
     try {
-      seat = await this.#seat()
-      before = await seat.timeline.catchUp()
+      before = await this.#caughtUp(seat)
       const body = joinFrames(group.map(({ bytes }) => bytes))
-      const replies = splitFrames(await seat.incarnation.post(this.#file, body))
-      const bookmark = await seat.timeline.catchUp()
-      if (replies.length === 0) throw new BrokenError('the engine took nothing')
+      const replies = await this.#post(seat, body)
+      const bookmark = await this.#caughtUp(seat)
       group.forEach((call, index) => {
         const reply = replies[index]
         if (reply) call.resolve({ reply, bookmark })
       })
       this.#putBack(group.slice(replies.length))
     } catch (error) {
-      const isUndone = error instanceof EndedError || error instanceof BrokenError
-      if (seat && isUndone) await this.#afterDeath(group, before, error)
-      else for (const { reject } of group) reject(this.#failure(error))
+      if (before !== '' && error instanceof EndedError) await this.#afterDeath(group, before, error)
+      else for (const { reject } of group) reject(this.#failure(error, before === ''))
     }
   }
 
-  /** Calls from the front of the line that may travel together. Those that nobody waits for are gone. */
+  async #post({ incarnation }: Seat, body: Uint8Array): Promise<readonly Uint8Array[]> {
+    const answer = await incarnation.post(this.#file, body)
+    try {
+      const replies = splitFrames(answer)
+      if (replies.length > 0) return replies
+    } catch (error) {
+      return incarnation.abandon(this.#file, error)
+    }
+    return incarnation.abandon(this.#file, new Error('the engine took nothing'))
+  }
+
+  /**
+   * Takes in what was committed. If that fails (there may be no room), nothing more is written to the
+   * file until it is opened anew, with a history that has all of it.
+   */
+  async #caughtUp({ incarnation, timeline }: Seat): Promise<string> {
+    try {
+      return await timeline.catchUp()
+    } catch (error) {
+      this.#context.log.error('a history can not go on', {
+        ...this.#file,
+        error: messageOf(error),
+      })
+      return incarnation.abandon(this.#file, error)
+    }
+  }
+
+  /** Calls from the front of the line that may travel together. */
   #takeGroup(): readonly Call[] {
     const group: Call[] = []
     let size = 0
@@ -176,15 +222,26 @@ export class OpenFile {
       if (group.length > 0 && (isFull || isSuspect)) break
       this.#queue.shift()
       this.#queuedBytes -= next.bytes.byteLength
-      if (performance.now() - next.since > this.#context.limits.queueMs && next.deaths === 0) {
-        next.reject(new DatabaseError('queued-too-long', true))
-        continue
-      }
       group.push(next)
       size += next.bytes.byteLength
       if (isSuspect) break
     }
     return group
+  }
+
+  /** Tells those who have waited for too long. What was begun before goes on. */
+  #expire(): void {
+    const { queueMs } = this.#context.limits
+    const since = performance.now() - queueMs
+    const isLate = (one: Call | Turn): boolean => one.deaths === 0 && one.since <= since
+    const late = this.#queue.filter(isLate)
+    this.#queue = this.#queue.filter((one) => !isLate(one))
+    for (const one of late) {
+      if (one.type === 'call') this.#queuedBytes -= one.bytes.byteLength
+      one.reject(new DatabaseError('queued-too-long', true))
+    }
+    const next = this.#queue.find(({ deaths }) => deaths === 0)
+    this.#expiry = next && setTimeout(() => this.#expire(), Math.max(next.since - since, 1)).unref()
   }
 
   #putBack(calls: readonly Call[]): void {
@@ -199,14 +256,10 @@ export class OpenFile {
   async #afterDeath(
     group: readonly Call[],
     before: string,
-    error: EndedError | BrokenError,
+    { reason, culprit }: EndedError,
   ): Promise<void> {
-    const reason = error instanceof EndedError ? error.reason : 'broken'
-    const isCulprit =
-      error instanceof BrokenError ||
-      error.culprit === undefined ||
-      error.culprit === this.#file.object
-    if (isCulprit && reason === 'crowded') this.#cells.setApart(this.#file)
+    const isCulprit = culprit === undefined || culprit === this.#file.object
+    if (culprit !== undefined && isCulprit && isMean(reason)) this.#cells.setApart(this.#file)
     const isDone = await this.#hasMoved(before)
     const again: Call[] = []
     for (const call of group) {
@@ -223,8 +276,8 @@ export class OpenFile {
   /** Whether a commit was made since; `undefined` if that can't be found out. */
   async #hasMoved(before: string): Promise<boolean | undefined> {
     try {
-      const { timeline } = await this.#seat()
-      return (await timeline.catchUp()) !== before
+      using seat = await this.#seat()
+      return (await this.#caughtUp(seat)) !== before
     } catch (error) {
       this.#context.log.error('a database can not be opened again', {
         ...this.#file,
@@ -244,16 +297,15 @@ export class OpenFile {
     return seat
   }
 
-  #failure(error: unknown): Error {
+  #failure(error: unknown, isUndone = false): Error {
     if (error instanceof DatabaseError) return error
     if (error instanceof HistoryError && error.reason === 'damaged') {
       this.#context.log.error('a database is damaged', { ...this.#file, error: error.message })
       return new DatabaseError('damaged', false)
     }
     if (error instanceof EndedError) {
-      return error.reason === 'crash' ? new DatabaseError('lost', false) : failureOf(error.reason)
+      return isUndone ? new DatabaseError('unavailable', true) : failureOf(error.reason, false)
     }
-    if (error instanceof BrokenError) return new DatabaseError('lost', false)
     this.#context.log.error('a database can not be called', {
       ...this.#file,
       error: messageOf(error),
@@ -262,12 +314,17 @@ export class OpenFile {
   }
 }
 
+/** Whether others in the process suffered from a call that ended it so. */
+function isMean(reason: EndReason): boolean {
+  return reason === 'crowded' || reason === 'memory' || reason === 'broken'
+}
+
 /** Whether a call that ended a process so, alone in it, would only do it again. */
-function isFinal(reason: EndReason | 'broken'): boolean {
+function isFinal(reason: EndReason): boolean {
   return reason === 'timeout' || reason === 'memory' || reason === 'broken'
 }
 
-function failureOf(reason: EndReason | 'broken'): DatabaseError {
+function failureOf(reason: EndReason, isUndone = true): DatabaseError {
   const failures: Readonly<Record<typeof reason, DatabaseFailure>> = {
     timeout: 'timeout',
     memory: 'memory',
@@ -276,5 +333,5 @@ function failureOf(reason: EndReason | 'broken'): DatabaseError {
     broken: 'lost',
     stopped: 'unavailable',
   }
-  return new DatabaseError(failures[reason], reason === 'stopped')
+  return new DatabaseError(failures[reason], isUndone && reason === 'stopped')
 }

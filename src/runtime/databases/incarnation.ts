@@ -6,11 +6,14 @@ import { cellFolder, socketPath } from '#runtime/slots.ts'
 import { writeEngineConfig } from './config.ts'
 import type { DatabaseContext } from './host-options.ts'
 import { streamEndMs } from './limits.ts'
-import { Line, type Post } from './line.ts'
+import { BrokenError, Line, type Post } from './line.ts'
 import { diskOf, folderOf, giveToOwner, type PlacedFile } from './paths.ts'
 
-/** Why a process ended. `crowded`: it kept calls of other files waiting for too long. */
-export type EndReason = 'timeout' | 'crowded' | 'memory' | 'crash' | 'stopped'
+/**
+ * Why a process ended. `crowded`: it kept calls of other files waiting for too long. `broken`: an object
+ * of it broke, as one does whose statement threw away a transaction that is workerd's.
+ */
+export type EndReason = 'timeout' | 'crowded' | 'memory' | 'crash' | 'broken' | 'stopped'
 
 /** The process that a call was sent to has ended. */
 export class EndedError extends Error {
@@ -18,12 +21,15 @@ export class EndedError extends Error {
   readonly reason: EndReason
   /** The object that it ended because of, as far as that is known. */
   readonly culprit: string | undefined
-  constructor(reason: EndReason, culprit: string | undefined) {
-    super(`the process ended: ${reason}`)
+  constructor(reason: EndReason, culprit: string | undefined, cause?: unknown) {
+    super(`the process ended: ${reason}`, { cause })
     this.reason = reason
     this.culprit = culprit
   }
 }
+
+/** A file in a process that may open it. For as long as it is not disposed of, the process is not idle. */
+export type Seat = Disposable & { readonly incarnation: Incarnation; readonly timeline: Timeline }
 
 const lookMs = 50
 
@@ -34,6 +40,7 @@ export class Incarnation {
   readonly #line: Line
   readonly #timelines = new Map<string, Promise<Timeline>>()
   readonly #watch: Disposable
+  #seats = 0
   #looking: NodeJS.Timeout | undefined
   #end: { readonly reason: EndReason; readonly culprit: string | undefined } | undefined
   /** Resolves when the process is gone, and nobody has its files open any more. */
@@ -90,13 +97,14 @@ export class Incarnation {
     return this.#end !== undefined || this.#process.isGone
   }
 
-  /** Why it ended, if it has. */
-  get reason(): EndReason {
-    return this.#end?.reason ?? 'crash'
+  /** Whether nothing is in flight, nor being taken into a history. */
+  get isIdle(): boolean {
+    return this.#seats === 0
   }
 
-  get isIdle(): boolean {
-    return this.#line.isIdle
+  /** Why it ended, if it did. */
+  get reason(): EndReason {
+    return this.#end?.reason ?? 'crash'
   }
 
   get openFiles(): number {
@@ -130,6 +138,12 @@ export class Incarnation {
     return opened
   }
 
+  /** Has somebody use a file of a process that is not gone. */
+  seat(timeline: Timeline): Seat {
+    this.#seats += 1
+    return { incarnation: this, timeline, [Symbol.dispose]: () => void (this.#seats -= 1) }
+  }
+
   /** Lets go of a file that is called no more. */
   async forget({ object }: PlacedFile): Promise<void> {
     const timeline = this.#timelines.get(object)
@@ -142,7 +156,7 @@ export class Incarnation {
     const limit = setTimeout(() => this.kill('timeout', object), this.#context.limits.callMs)
     this.#looking ??= setInterval(() => this.#look(), lookMs).unref()
     try {
-      return await this.#reached(this.#line.post(object, body))
+      return await this.#reached(object, this.#line.post(object, body))
     } finally {
       clearTimeout(limit)
       this.#rest()
@@ -163,7 +177,8 @@ export class Incarnation {
       extend(Math.max(streamEndMs, callMs))
     }
     try {
-      return await this.#reached(this.#line.stream(object, watched(), () => extend(callMs)))
+      const moved = (): void => extend(callMs)
+      return await this.#reached(object, this.#line.stream(object, watched(), moved))
     } finally {
       clearTimeout(limit)
       this.#rest()
@@ -176,28 +191,43 @@ export class Incarnation {
     this.#process.kill()
   }
 
-  /** Ends it, once the histories of its files are on disk. The caller sends nothing more. */
+  /**
+   * Ends it, once the histories of its files are on disk. One that closes a file removes its log, so
+   * only what is idle may: a log that was not read, or whose history is not on disk, is needed.
+   */
   async stop(graceMs: number): Promise<void> {
+    const isIdle = this.isIdle
     this.#end ??= { reason: 'stopped', culprit: undefined }
-    await this.#syncAll()
-    await this.#process.stop(graceMs)
+    const isSynced = isIdle && (await this.#syncAll())
+    if (isSynced) await this.#process.stop(graceMs)
+    else this.#process.kill()
     await this.closed
   }
 
+  /** Ends it because of what became of a file: it is opened anew. Throws an `EndedError`. */
+  async abandon({ object }: PlacedFile, cause: unknown): Promise<never> {
+    this.kill('crash', object)
+    await this.closed
+    throw this.#endedError(cause)
+  }
+
   /** A connection that breaks is a process that ends: says why once that is known. */
-  async #reached(answer: Promise<Uint8Array>): Promise<Uint8Array> {
+  async #reached(object: string, answer: Promise<Uint8Array>): Promise<Uint8Array> {
     try {
       return await answer
     } catch (error) {
-      const isBroken = error instanceof Error && error.name === 'BrokenError'
-      if (isBroken && !this.isGone) throw error
       // It may be gone a moment later than its connections.
-      const wasKilled = await Promise.race([this.#process.exited.then(() => true), soon()])
-      if (!wasKilled) this.kill('crash')
+      const isAlive = error instanceof BrokenError
+      const hasEnded = !isAlive && (await Promise.race([this.#process.exited, soon()])) !== ''
+      // An object that broke has closed its file, or will: what is there can be told once nobody has it.
+      if (!hasEnded) this.kill('broken', object)
       await this.closed
-      const { reason, culprit } = this.#end ?? { reason: 'crash', culprit: undefined }
-      throw new EndedError(reason, culprit)
+      throw this.#endedError(error)
     }
+  }
+
+  #endedError(cause: unknown): EndedError {
+    return new EndedError(this.reason, this.#end?.culprit, cause)
   }
 
   async #close(): Promise<void> {
@@ -213,9 +243,12 @@ export class Incarnation {
     )
   }
 
-  async #syncAll(): Promise<void> {
-    for (const opened of this.#timelines.values())
-      await (await opened.catch(() => undefined))?.sync()
+  /** Whether all of it is on disk. */
+  async #syncAll(): Promise<boolean> {
+    const synced = await Promise.allSettled(
+      [...this.#timelines.values()].map(async (opened) => (await opened).sync()),
+    )
+    return synced.every(({ status }) => status === 'fulfilled')
   }
 
   #rest(): void {
@@ -249,6 +282,6 @@ export class Incarnation {
   }
 }
 
-function soon(): Promise<false> {
-  return new Promise((resolve) => void setTimeout(() => resolve(false), 500))
+function soon(): Promise<''> {
+  return new Promise((resolve) => void setTimeout(() => resolve(''), 500))
 }

@@ -44,6 +44,9 @@ export const openFiles = 1_000
 /** How often a call is sent again that a dying process can't have done. */
 export const repeats = 2
 
+/** Between two starts that fail, or two processes that die at once: who calls waits for it. */
+export const longestPauseMs = 5_000
+
 /** How long a process may take to end once nothing is in flight. */
 export const stopGraceMs = 5_000
 

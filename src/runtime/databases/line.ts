@@ -12,7 +12,7 @@ export type Post = {
   readonly sentAt: number
 }
 
-/** It answered something else than a reply: nothing that it did may be relied on. */
+/** It answered something else than a reply, or got half a stream: nothing that it did may be relied on. */
 export class BrokenError extends Error {
   override readonly name = 'BrokenError'
 }
@@ -92,7 +92,7 @@ export class Line implements Disposable {
     )
     outgoing.on('error', reject)
     void pump(source, outgoing, moved).catch((error: unknown) => {
-      outgoing.destroy(error instanceof Error ? error : new Error(String(error)))
+      outgoing.destroy(new BrokenError('the source of a stream failed', { cause: error }))
     })
     return promise
   }
