@@ -53,7 +53,7 @@ function run(command, args, { cwd = process.cwd(), capture = false } = {}) {
     const stdio = capture
       ? ['ignore', 'pipe', 'pipe']
       : ['inherit', 'inherit', 'inherit', ...bound.descriptors]
-    const env = { ...process.env, ...bound.env, PATH: path }
+    const env = { NODE_COMPILE_CACHE: compiled, ...process.env, ...bound.env, PATH: path }
     const child = spawn(command, args, { cwd, stdio, env })
     let output = ''
     child.stdout?.on('data', (data) => (output += data))

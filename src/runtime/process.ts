@@ -35,6 +35,8 @@ export type ProcessOptions = {
    * has it not, and so refuses Workers that name such flags.
    */
   readonly experimental: boolean
+  /** Of its environment: what is not the same for all. */
+  readonly environment?: Readonly<Record<string, string>>
   /** What the kernel holds it to, where it can. */
   readonly limits: CellLimits
   /** How long it may take until the agent answers. */
@@ -256,7 +258,12 @@ async function launch(options: ProcessOptions): Promise<Spawned> {
   await unlink(path)
   await file.writeFile(options.config)
   // Nothing of the server's environment is the cell's business.
-  const environment = { PATH: '/usr/bin:/bin', TZ: 'UTC', ...ownerMark(runDirectory) }
+  const environment = {
+    PATH: '/usr/bin:/bin',
+    TZ: 'UTC',
+    ...options.environment,
+    ...ownerMark(runDirectory),
+  }
   const flags = options.experimental ? ['--experimental'] : []
   const serve = ['serve', ...flags, '/proc/self/fd/3']
   const spawned = jail

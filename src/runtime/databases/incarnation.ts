@@ -68,6 +68,7 @@ export class Incarnation {
     const folder = cellFolder(context.runDirectory, id)
     const socket = socketPath(folder, 'a')
     const diskPath = diskOf(path, account)
+    const files = folderOf(path, account, product)
     await mkdir(folder, { recursive: true, mode: 0o700 })
     const started = await WorkerdProcess.start({
       ...context,
@@ -84,7 +85,9 @@ export class Incarnation {
       jail: await context.jail(),
       account,
       objects: [],
-      shared: [folderOf(path, account, product)],
+      shared: [files],
+      // Where large sorts and new indexes are prepared: a jail's own /tmp is small, and in memory.
+      environment: { SQLITE_TMPDIR: files },
       experimental: true,
       limits: { memoryBytes: 2 * context.limits.processBytes, atLimit: 'pause' },
       signal: context.closing,
