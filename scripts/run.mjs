@@ -69,7 +69,6 @@ async function check() {
 async function test(files, { timeoutMs = 240_000 } = {}) {
   const all = files.length > 0 ? files : globSync(root, ['src', 'test'], /\.test\.ts$/)
   // See compileCache in test/server.ts. A server that is killed leaves nothing there: the command line does.
-  process.env.NODE_COMPILE_CACHE = join(root, 'node_modules/.cache/compiled')
   await runNode([join(root, 'src/cli/main.ts'), 'help'], { cwd: root, capture: true })
   return runNode([join(root, 'scripts/tests.mjs'), String(timeoutMs), ...all], { cwd: root })
 }

@@ -76,7 +76,7 @@ async function start(
   const exited = once(child, 'exit')
   stack.defer(async () => {
     child.stdin?.end()
-    if (name === 'workerd') child.kill()
+    if (name === 'workerd') child.kill('SIGKILL')
     const force = setTimeout(() => child.kill('SIGKILL'), startMs)
     await exited
     clearTimeout(force)
