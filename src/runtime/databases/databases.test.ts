@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
 import { readdir, rename, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { suite, test } from 'node:test'
@@ -194,7 +193,7 @@ suite('files', () => {
   inEach("are whoever's the account is, after a repair and a restore", async (options) => {
     const isRoot = process.getuid?.() === 0
     await using fixture = await startDatabases(options)
-    const { files, pathOf } = fixture
+    const { files } = fixture
     const at = bookmarkOf(await ask(fixture, file, table, insertOf(1)))
     await rows(fixture, file, insertOf(2))
     const next = { ...file, generation: 2 }
@@ -205,12 +204,12 @@ suite('files', () => {
     await rows(fixture, fileOf('other'), table)
     // Its log is lost, and so it is made anew.
     await eventually(async () => (await fixture.pidsOf(file)).length === 0)
-    await writeFile(`${pathOf(file)}-wal`, '')
+    await writeFile(`${fixture.pathOf(file)}-wal`, '')
     assert.deepEqual(await all(fixture, file), [1, 2])
     await rows(fixture, file, insertOf(4))
     const uid = options.isJailed === true && isRoot ? firstUid : (process.getuid?.() ?? 0)
     for (const each of [file, next]) {
-      assert.equal((await stat(pathOf(each))).uid, uid)
+      assert.equal((await stat(fixture.pathOf(each))).uid, uid)
       assert.equal(await files.verify(each), undefined)
     }
     await fixture.stop()
@@ -221,7 +220,7 @@ suite('files', () => {
 
   test('are deleted, and swept', async () => {
     await using fixture = await startDatabases()
-    const { files, pathOf } = fixture
+    const { files } = fixture
     const [kept, deleted, swept] = [fileOf('kept'), fileOf('deleted'), fileOf('swept')]
     for (const each of [kept, deleted, swept]) await rows(fixture, each, table)
     const at = await files.bookmark(deleted)
@@ -234,13 +233,13 @@ suite('files', () => {
     await files.delete(again, 'all')
     assert.deepEqual(await files.sizeOf(again), { fileBytes: 0, historyBytes: 0 })
     await fixture.stop()
-    await writeFile(`${pathOf(again)}.restoring`, 'half of it')
-    await writeFile(`${pathOf(kept)}.repair`, 'half of it')
+    await writeFile(`${fixture.pathOf(again)}.restoring`, 'half of it')
+    await writeFile(`${fixture.pathOf(kept)}.repair`, 'half of it')
     await using later = await startDatabases({ path: fixture.path })
     await later.files.sweep([kept])
-    const left = await readdir(dirname(pathOf(kept)))
+    const left = await readdir(dirname(fixture.pathOf(kept)))
     const own = left.filter((name) => name !== 'metadata.sqlite').map((name) => name.slice(0, 64))
-    assert.deepEqual([...new Set(own)], [pathOf(kept).slice(-71, -7)])
+    assert.deepEqual([...new Set(own)], [fixture.pathOf(kept).slice(-71, -7)])
     assert.deepEqual(
       left.filter((name) => /repair|restoring/.test(name)),
       [],
@@ -250,30 +249,6 @@ suite('files', () => {
 })
 
 suite('a cell', () => {
-  test('ends when it is idle, and comes back', async () => {
-    await using fixture = await startDatabases({ sleepMs: 300 })
-    await rows(fixture, file, table)
-    assert.equal((await fixture.pidsOf(file)).length, 1)
-    await eventually(async () => (await fixture.pidsOf(file)).length === 0)
-    assert.ok(!existsSync(`${fixture.pathOf(file)}-wal`), 'it was closed well')
-    await rows(fixture, file, insertOf(1))
-    assert.deepEqual(await all(fixture, file), [1])
-    assert.equal(await fixture.files.verify(file), undefined)
-  })
-
-  test('does not end while it is at work, however long ago it was called', async () => {
-    await using fixture = await startDatabases({ sleepMs: 100 })
-    await rows(fixture, file, table)
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const stream = fixture.files.stream(file, piecesOf([insertOf(1), ' '], promise))
-    const [pid] = await eventually(() => fixture.pidsOf(file))
-    await new Promise((done) => void setTimeout(done, 600))
-    assert.deepEqual(await fixture.pidsOf(file), [pid])
-    resolve()
-    assert.ok('count' in (await streamed(stream)))
-    assert.deepEqual(await all(fixture, file), [1])
-  })
-
   test('opens no more files than it may, and lets go of them all then', async () => {
     await using fixture = await startDatabases({ limits: { openFiles: 5 } })
     const names = Array.from({ length: 12 }, (_, n) => fileOf(`many ${n}`))
