@@ -1,11 +1,14 @@
 import { closeSync, fdatasync, ftruncateSync, openSync, rmSync, writeSync } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import {
   type Commit,
+  commitNamed,
   decodeRecord,
+  headBytes,
   type HistoryRecord,
   longestRecord,
+  recordLength,
   RecordBuilder,
 } from './record.ts'
 
@@ -120,6 +123,8 @@ export class JournalReader {
   end = 0
   /** Whether there is anything behind that. */
   isTorn = false
+  /** The last commit of which there is a whole head, whatever became of it and of those before; or 0. */
+  named = 0
 
   constructor(path: string) {
     this.#path = path
@@ -151,7 +156,10 @@ export class JournalReader {
         if (record.kind !== 'start') yield record
       }
       this.isTorn = position + filled > this.end
-      if (used === 0) return
+      if (used === 0) {
+        this.named = await lastNamed(file, position)
+        return
+      }
       block.copyWithin(0, used, filled)
       position += used
       filled -= used
@@ -163,5 +171,19 @@ export class JournalReader {
     this.start ??= commit
     if (kind !== 'part') this.end = end
     return true
+  }
+}
+
+/** Goes from head to head, behind a record that is not whole. */
+async function lastNamed(file: FileHandle, from: number): Promise<number> {
+  const head = Buffer.alloc(headBytes)
+  let last = 0
+  let at = from
+  for (;;) {
+    const { bytesRead } = await file.read(head, 0, headBytes, at)
+    const length = bytesRead < headBytes ? undefined : recordLength(head, 0)
+    if (length === undefined) return last
+    last = commitNamed(head, 0) ?? last
+    at += length
   }
 }

@@ -26,7 +26,8 @@ import { isSameWal, noPosition } from './wal.ts'
 // If the history was cut (a torn end is normal after the machine went down: the WAL has the rest) and
 // the file is not what is left of it, the file may be right and the history damaged. Page sums were
 // written apart, when the WAL may have begun anew: if they say that the file is whole, the history
-// begins again with it. If nothing proves either, that is an error.
+// begins again with it. If nothing proves either, that is an error. So it is if the history names a commit
+// that neither has: a record is begun once its commit is in the WAL, on disk, so both are damaged.
 
 type ReadJournal = {
   readonly path: string
@@ -44,6 +45,8 @@ type Loaded = {
   readonly journals: readonly ReadJournal[]
   /** Whether something was there that could not be read. */
   readonly isCut: boolean
+  /** The last commit that there is a trace of in what could not be read, or 0. */
+  readonly named: number
   /** Sums of a later commit than the last that could be read. */
   readonly later: SumsOf | undefined
 }
@@ -64,7 +67,10 @@ export async function openState(store: HistoryStore, file: HistoryFile): Promise
     return begin(store, file)
   }
   const loaded = await load(store, file)
-  const { lacks, goesOn } = await examine(file, loaded)
+  const found = await examine(file, loaded)
+  const { goesOn, commits } = found
+  const hasAll = loaded.head.sequence + commits >= loaded.named
+  const lacks = found.lacks ?? (hasAll ? undefined : 'its WAL is cut or damaged')
   if (!loaded.isCut && lacks !== undefined) return repair(store, file, { loaded, lacks })
   if (!loaded.isCut || (goesOn && lacks === undefined)) return goOn(store, file, loaded)
   return loaded.later === undefined && lacks === undefined
@@ -133,11 +139,15 @@ async function readJournals(
     sums,
     from,
   }: { readonly sealed: number; readonly sums: PageSums; readonly from: number },
-): Promise<Pick<Loaded, 'journals' | 'recent' | 'isCut'>> {
+): Promise<Pick<Loaded, 'journals' | 'recent' | 'isCut' | 'named'>> {
   const journals: ReadJournal[] = []
   const recent = new Set<number>()
   let isCut = false
+  let named = 0
   for (const { path, sequence } of await store.journals(file)) {
+    // It goes on from a commit that is in one before.
+    if (isCut) named = Math.max(named, sequence)
+    if (isCut) continue
     // One that was sealed, and whose removal did not get to the disk.
     if (sequence < sealed) await rm(path)
     if (sequence < sealed) continue
@@ -152,9 +162,9 @@ async function readJournals(
     const { start, end, isTorn } = reader
     isCut = isTorn || start?.sequence !== (journals.at(-1)?.last.sequence ?? sealed)
     if (start && (isTorn || !isCut)) journals.push({ path, start, last: last ?? start, end })
-    if (isCut) break
+    if (isCut) named = reader.named
   }
-  return { journals, recent, isCut: isCut || journals.length === 0 }
+  return { journals, recent, isCut: isCut || journals.length === 0, named }
 }
 
 type Finding = {
@@ -162,6 +172,8 @@ type Finding = {
   readonly lacks?: string
   /** Whether its WAL has the commit, and all that came after it. */
   readonly goesOn: boolean
+  /** How many commits there are that the history lacks. */
+  readonly commits: number
 }
 
 async function examine(
@@ -170,25 +182,29 @@ async function examine(
 ): Promise<Finding> {
   if (head.pages === 0) return examineFirst(path, isCut)
   await using snapshot = await Snapshot.open(path, head.wal)
-  if (!snapshot) return { lacks: 'the file is missing', goesOn: false }
-  const { beginning, passes } = snapshot.wal
+  if (!snapshot) return { lacks: 'the file is missing', goesOn: false, commits: 0 }
+  const { beginning, passes, commits } = snapshot.wal
   if (beginning && isSameWal(beginning, head.wal) && !passes) {
-    return { lacks: 'its WAL is cut or damaged', goesOn: false }
+    return { lacks: 'its WAL is cut or damaged', goesOn: false, commits: 0 }
   }
   const isWhole = isCut || head.pages * pageBytes <= comparedAtOpenBytes
   const page = await snapshot.differs(
     sums,
     (number) => isWhole || number === 1 || recent.has(number),
   )
-  if (page === undefined) return { goesOn: passes }
-  return { lacks: `page ${page} is not as it was written`, goesOn: passes }
+  if (page === undefined) return { goesOn: passes, commits }
+  return { lacks: `page ${page} is not as it was written`, goesOn: passes, commits }
 }
 
 /** A history without a commit: if it was cut, no more than one page can have been in the file, and the rest in the WAL. */
 async function examineFirst(path: string, isCut: boolean): Promise<Finding> {
   const size = isCut ? ((await stat(path).catch(ifMissing))?.size ?? 0) : 0
-  if (size <= pageBytes) return { goesOn: true }
-  return { lacks: 'there is more than the history has', goesOn: false }
+  if (size > pageBytes) {
+    return { lacks: 'there is more than the history has', goesOn: false, commits: 0 }
+  }
+  await using snapshot = isCut ? await Snapshot.open(path, noPosition) : undefined
+  // What is in the file alone is a commit too: an empty database.
+  return { goesOn: true, commits: snapshot ? snapshot.wal.commits + 1 : 0 }
 }
 
 async function goOn(store: HistoryStore, file: HistoryFile, loaded: Loaded): Promise<Opened> {

@@ -76,6 +76,14 @@ export function recordLength(bytes: Buffer, offset: number): number | undefined 
   return lengthOf(count)
 }
 
+/** The commit that a record's head is of, if the head is whole; `undefined` for parts of one too. */
+export function commitNamed(bytes: Buffer, offset: number): number | undefined {
+  if (recordLength(bytes, offset) === undefined) return undefined
+  return kinds[bytes.readUInt32LE(offset + 4)] === 'commit'
+    ? bytes.readUInt32LE(offset + 8)
+    : undefined
+}
+
 /** The largest a record may be. */
 export const longestRecord = lengthOf(recordPages)
 

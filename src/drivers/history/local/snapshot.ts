@@ -19,6 +19,8 @@ type WalScan = {
   readonly frames: ReadonlyMap<number, number>
   /** Whether the position that was asked for is on the way. */
   readonly passes: boolean
+  /** Commits behind that position; all, if it is not there. */
+  readonly commits: number
 }
 
 const noScan: WalScan = {
@@ -27,6 +29,7 @@ const noScan: WalScan = {
   pages: undefined,
   frames: new Map(),
   passes: false,
+  commits: 0,
 }
 
 /** A database as SQLite would read it: its file, and over it what its WAL has. Nobody writes meanwhile. */
@@ -155,15 +158,18 @@ async function scanWal(path: string, passing: WalPosition): Promise<WalScan> {
   if (!beginning) return noScan
   const reader = wal.read(beginning, new FrameBuffer(recordPages))
   let passes = isSamePosition(beginning, passing)
+  let commits = 0
   let end: WalPosition | undefined
   let pages: number | undefined
   let uncommitted: [number, number][] = []
   for (let offset = reader.next(); offset !== undefined; offset = reader.next()) {
     const { frames: read } = reader.check
     uncommitted.push([reader.buffer.numberAt(offset), read - 1])
-    if (read === passing.frames) passes ||= isSamePosition(reader.check.position(), passing)
+    const isThere = read === passing.frames && isSamePosition(reader.check.position(), passing)
+    passes ||= isThere
     const committed = reader.buffer.pagesAt(offset)
     if (committed > 0) {
+      commits = isThere ? 0 : commits + 1
       for (const [number, frame] of uncommitted) frames.set(number, frame)
       uncommitted = []
       end = reader.check.position()
@@ -171,7 +177,7 @@ async function scanWal(path: string, passing: WalPosition): Promise<WalScan> {
     }
     if (read % recordPages === 0) await setImmediate()
   }
-  return { beginning, end, pages, frames, passes }
+  return { beginning, end, pages, frames, passes, commits }
 }
 
 /** As SQLite: what the header says, if the last who wrote it knew that field, else what there is. */
