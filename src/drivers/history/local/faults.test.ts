@@ -28,13 +28,21 @@ after(() => root[Symbol.asyncDispose]())
 const file = (folder: string) => ({ ...owner, generation: 1, path: join(folder, 'db.sqlite') })
 const below = (limit: number): number => Math.floor(random() * limit)
 
-function change(writer: DatabaseSync, bytes: number): void {
+/** Some transactions, each of which the history is told of: the next may begin the WAL anew. */
+async function change(
+  writer: DatabaseSync,
+  bytes: number,
+  catchUp: () => string | Promise<string>,
+): Promise<string> {
   const n = below(1000)
   writer
     .prepare('INSERT INTO t VALUES (?, ?)')
     .run(n, String.fromCharCode(97 + below(26)).repeat(below(bytes)))
+  await catchUp()
   if (n % 4 === 0) writer.prepare('DELETE FROM t WHERE rowid % 7 = ?').run(below(7))
+  await catchUp()
   if (n % 5 === 0) writer.prepare('UPDATE t SET a = a + 1 WHERE rowid % 5 = ?').run(below(5))
+  return catchUp()
 }
 
 /** Makes a scene: `crash` copies what is on disk while all is open, `close` closes all before. */
@@ -54,9 +62,9 @@ async function makeScene(
   const timeline = await opened.history.open(file(folder))
   writer.exec('CREATE TABLE t (a, b)')
   for (let n = 0; n < commits; n++) {
-    change(writer, bytes)
+    const bookmark = await change(writer, bytes, () => timeline.catchUp())
     clock.pass(400)
-    moments.push({ bookmark: await timeline.catchUp(), content: contentOf(file(folder).path) })
+    moments.push({ bookmark, content: contentOf(file(folder).path) })
   }
   if (end === 'close') {
     await timeline.sync()
