@@ -113,12 +113,14 @@ suite('a line', () => {
   })
 
   test('is left by those who have waited for too long, whatever is before them', async () => {
-    await using fixture = await startDatabases({ limits: { queueMs: 300 } })
+    await using fixture = await startDatabases({ limits: { queueMs: 3_000 } })
     await rows(fixture, file, table)
     const { promise, resolve } = Promise.withResolvers<void>()
     const stream = fixture.files.stream(file, piecesOf([insertOf(1), '; '], promise))
     const waiting = [ask(fixture, file, insertOf(2)), fixture.files.bookmark(file)]
-    for (const each of waiting) await assert.rejects(each, failsWith('queued-too-long', true))
+    await Promise.all(
+      waiting.map((each) => assert.rejects(each, failsWith('queued-too-long', true))),
+    )
     resolve()
     assert.ok('count' in (await streamed(stream)))
     assert.deepEqual(await all(fixture, file), [1])
@@ -165,7 +167,7 @@ suite('a stream', () => {
   }
   for (const [name, last] of Object.entries(bad)) {
     test(`leaves nothing if ${name}`, async () => {
-      await using fixture = await startDatabases({ limits: { callMs: 1_500 } })
+      await using fixture = await startDatabases({ limits: { callMs: 4_000 } })
       const neighbour = fileOf('neighbour')
       for (const each of [file, neighbour]) await rows(fixture, each, table)
       const kill = (): Promise<void> => fixture.kill(file)
