@@ -71,7 +71,7 @@ suite('who somebody is', () => {
     await assert.rejects(stranger.user.get(), refused(401, 10000))
     const nobody = { account_id: '0'.repeat(32) }
     await assert.rejects(all(client.workers.scripts.list(nobody)), refused(404, 7003))
-    await assert.rejects(client.d1.database.list({ account_id }), refused(404, 7003))
+    await assert.rejects(client.vectorize.indexes.list({ account_id }), refused(404, 7003))
     await assert.rejects(client.workers.scripts.get('none', { account_id }), refused(404, 10007))
   })
 })

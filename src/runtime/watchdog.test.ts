@@ -160,7 +160,7 @@ suite('a Worker that exceeds a limit', () => {
     const crowd = await fixture.ready('crowd', {
       limits: { cpuMs: 20 },
       code: `
-        const spin = () => { for (let i = 0, x = 0; i < 3_000_000; i++) x += i % 7 }
+        const spin = () => { for (let i = 0, x = 0; i < 1_000_000; i++) x += i % 7 }
         export default {
           async fetch() {
             spin()

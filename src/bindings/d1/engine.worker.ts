@@ -203,23 +203,26 @@ export class Database extends DurableObject {
 
   async #takeStream(request: Request): Promise<string> {
     const began = performance.now()
+    const pieces = request.body?.getReader()
     try {
-      const file = await this.#storage.transaction(() => this.#ingest(request.body))
+      const file = await this.#storage.transaction(() => this.#ingest(textOf(pieces)))
       if (file.statements === 0) throw new Error(noStatement)
       const meta = this.#meta(file, this.#changes(), performance.now() - began)
       this.#lookAtSchema()
       return `{"success":true,"count":${file.statements},"meta":${meta}}`
     } catch (error) {
+      // Who is answered while still sending may find the connection closed, and not the answer.
+      for await (const text of textOf(pieces)) void text
       return failure(error)
     }
   }
 
-  async #ingest(body: ReadableStream<Uint8Array> | null) {
+  async #ingest(texts: AsyncIterable<string>) {
     const sum = { rowsRead: 0, rowsWritten: 0, statements: 0 }
     const sizeBefore = this.#sql.databaseSize
     let rest = ''
     let mayViolate = this.#isAlone
-    for await (const text of textOf(body)) {
+    for await (const text of texts) {
       rest += text
       mayViolate ||= throwsAway.test(rest)
       if (text.includes(';')) {
@@ -409,12 +412,15 @@ function framesOf(frames: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
 }
 
 /** The text of a stream, without its first character, which says its form. */
-async function* textOf(body: ReadableStream<Uint8Array> | null): AsyncIterable<string> {
-  if (!body) return
+async function* textOf(
+  pieces: ReadableStreamDefaultReader<Uint8Array> | undefined,
+): AsyncIterable<string> {
   let isFirst = true
   const decoding = new TextDecoder()
-  for await (const piece of body) {
-    const text = decoding.decode(piece, { stream: true })
+  for (;;) {
+    const read = await pieces?.read()
+    if (!read || read.done) break
+    const text = decoding.decode(read.value, { stream: true })
     yield isFirst ? text.slice(1) : text
     if (text !== '') isFirst = false
   }
