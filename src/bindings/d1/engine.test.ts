@@ -89,6 +89,7 @@ suite('a file that may not grow any more', () => {
 
   test('an import that would make it is undone', async () => {
     const file = newFile()
+    await run(file, 'CREATE TABLE kept (a)')
     async function* sql(): AsyncGenerator<Uint8Array> {
       yield new TextEncoder().encode('CREATE TABLE t (a);')
       for (let n = 0; n < 20; n++) yield new TextEncoder().encode(`${grow(50_000)};`)
@@ -96,6 +97,12 @@ suite('a file that may not grow any more', () => {
     const { reply } = await files.stream(file, importOf(sql()))
     assert.deepEqual(read(reply), { success: false, error: tooLarge })
     assert.equal(await run(file, 'SELECT * FROM t'), 'no such table: t: SQLITE_ERROR')
+    // What was undone is not counted for what comes next.
+    const insert = [{ sql: 'INSERT INTO kept VALUES (1)' }]
+    const { reply: next } = await files.call(file, callOf('q', insert))
+    const told = read(next)
+    assert.ok(Array.isArray(told))
+    assert.equal(told[0]?.meta.changes, 1)
   })
 })
 

@@ -119,10 +119,7 @@ export class Database extends DurableObject {
       for (const { sql } of statements) if (changesSchema.test(sql)) this.#lookAt(sql)
       return `[${results.join(',')}]`
     } catch (error) {
-      // What was undone does not count for the next.
-      this.#changes()
-      this.#size = this.#sql.databaseSize
-      return failure(error)
+      return this.#undone(error)
     }
   }
 
@@ -201,6 +198,13 @@ export class Database extends DurableObject {
     return 0
   }
 
+  /** What is answered of what failed: what was undone does not count for the next. */
+  #undone(error: unknown): string {
+    this.#changes()
+    this.#size = this.#sql.databaseSize
+    return failure(error)
+  }
+
   async #takeStream(request: Request): Promise<string> {
     const began = performance.now()
     const pieces = request.body?.getReader()
@@ -213,7 +217,7 @@ export class Database extends DurableObject {
     } catch (error) {
       // Who is answered while still sending may find the connection closed, and not the answer.
       for await (const text of textOf(pieces)) void text
-      return failure(error)
+      return this.#undone(error)
     }
   }
 
