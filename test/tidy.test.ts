@@ -16,9 +16,10 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   control: ['contract', 'deploy'],
   runtime: ['contract'],
   schedules: ['contract'],
-  backplane: ['contract'],
-  ingress: ['contract'],
+  backplane: ['contract', 'http1'],
+  ingress: ['contract', 'http1'],
   egress: ['contract'],
+  http1: ['contract'],
   acme: ['contract'],
   drivers: ['contract'],
   dashboard: ['contract'],
@@ -90,7 +91,7 @@ suite('the plan of the house', () => {
       const room = roomOf(file)
       if (room === 'main.ts') return []
       return importsOf(file)
-        .map((specifier) => /^#([a-z]+)/.exec(specifier)?.[1])
+        .map((specifier) => /^#([a-z0-9]+)/.exec(specifier)?.[1])
         .filter((to) => to !== undefined && to !== room && !mayImport[room]?.includes(to))
         .map((to) => `${file} imports ${to}`)
     })

@@ -1,16 +1,25 @@
 import { type AddressInfo, createServer, type Server as NetServer, type Socket } from 'node:net'
 import { createServer as createTlsServer, type Server as TlsServer, type TLSSocket } from 'node:tls'
 import type { Address, Listening } from '#contract/listening.ts'
-import type { Join } from '#ingress/http1/connection.ts'
-import { Http1 } from '#ingress/http1/server.ts'
+import type { Join, Patience } from '#http1/connection.ts'
+import type { HttpRequest, HttpResponse } from '#http1/exchange.ts'
+import { Http1 } from '#http1/server.ts'
 import type { Certificates } from './certificates.ts'
-import type { VisitorRequest, VisitorResponse } from './exchange.ts'
 import { Http2 } from './http2.ts'
-import { backlog, farewellMs, handshakeMs } from './limits.ts'
+import {
+  backlog,
+  farewellMs,
+  goodbyeMs,
+  handshakeMs,
+  headerBytes,
+  keepAliveMs,
+  lingerMs,
+  requestHeadMs,
+} from './limits.ts'
 import type { Stalls } from './stall.ts'
 
 export type DoorsOptions = {
-  readonly answer: (request: VisitorRequest, response: VisitorResponse) => void
+  readonly answer: (request: HttpRequest, response: HttpResponse) => void
   /** Takes over a connection that is to become a WebSocket, with what came behind the request. */
   readonly join: Join
   readonly stalls: Stalls
@@ -34,7 +43,7 @@ export class Doors {
   constructor({ answer, join, stalls, idleMs }: DoorsOptions) {
     const ended = (): void => this.#wake()
     this.#http2 = new Http2({ answer, ended, stalls, idleMs })
-    this.#http1 = new Http1({ answer, join, ended, stalls })
+    this.#http1 = new Http1({ answer, join, ended, stalls, patience, headBytes: headerBytes })
     this.#plain = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
       this.#http1.take(socket),
     )
@@ -112,6 +121,13 @@ export class Doors {
       this.#wake()
     })
   }
+}
+
+const patience: Patience = {
+  headMs: requestHeadMs,
+  idleMs: keepAliveMs,
+  lingerMs,
+  goodbyeMs,
 }
 
 /** What tells a connection from all others that there are at the moment. */

@@ -1,11 +1,11 @@
 import type { Site, SiteReply, SiteRequest, SiteServer } from '#contract/assets.ts'
 import type { HostAnswer } from '#contract/hosts.ts'
-import { headerOf, type VisitorRequest, type VisitorResponse } from './exchange.ts'
+import { headerOf, type HttpRequest, type HttpResponse } from '#http1/exchange.ts'
 import type { Visit } from './visitor.ts'
 
 export type Asked = {
-  readonly request: VisitorRequest
-  readonly response: VisitorResponse
+  readonly request: HttpRequest
+  readonly response: HttpResponse
   readonly visit: Visit
 }
 
@@ -40,7 +40,7 @@ function siteRequest({ request, visit }: Asked): SiteRequest {
   }
 }
 
-function send(response: VisitorResponse, reply: SiteReply | 'worker'): boolean | Promise<boolean> {
+function send(response: HttpResponse, reply: SiteReply | 'worker'): boolean | Promise<boolean> {
   if (reply === 'worker') return false
   const { status, headers, body } = reply
   if (body !== undefined && !(body instanceof Uint8Array)) {
@@ -53,7 +53,7 @@ function send(response: VisitorResponse, reply: SiteReply | 'worker'): boolean |
 
 type Pieces = Pick<SiteReply, 'status' | 'headers'> & { readonly body: AsyncIterable<Uint8Array> }
 
-async function sendPieces(response: VisitorResponse, reply: Pieces): Promise<boolean> {
+async function sendPieces(response: HttpResponse, reply: Pieces): Promise<boolean> {
   response.writeHead(reply.status, reply.headers)
   try {
     for await (const piece of reply.body) {
@@ -70,7 +70,7 @@ async function sendPieces(response: VisitorResponse, reply: Pieces): Promise<boo
 }
 
 /** Resolves when more can be written, or nobody is there to read any more. */
-function writable(response: VisitorResponse): Promise<void> {
+function writable(response: HttpResponse): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
       response.off('close', done)

@@ -1,8 +1,8 @@
 import type { Target } from '#contract/snapshot.ts'
+import type { HttpRequest, HttpResponse } from '#http1/exchange.ts'
 import type { AnswerHead } from '#ingress/upstream/answer.ts'
 import type { Call, CallControl, Failure } from '#ingress/upstream/call.ts'
 import { Pool } from '#ingress/upstream/pool.ts'
-import type { VisitorRequest, VisitorResponse } from './exchange.ts'
 
 /** How an attempt to have a request answered by a target ended. */
 export type Outcome =
@@ -26,7 +26,7 @@ export class Upstream {
   }
 
   /** Sends one request and streams what comes back, both with backpressure. */
-  forward(request: VisitorRequest, response: VisitorResponse, fields: string): Promise<Outcome> {
+  forward(request: HttpRequest, response: HttpResponse, fields: string): Promise<Outcome> {
     return new Promise((resolve) => {
       if (response.destroyed) return resolve('answered')
       const head = `${request.method} ${request.url} HTTP/1.1\r\n${fields}`
@@ -43,16 +43,16 @@ export class Upstream {
 class Relay implements Call {
   readonly method: string
   readonly head: string
-  readonly body: VisitorRequest['body']
-  readonly #response: VisitorResponse
+  readonly body: HttpRequest['body']
+  readonly #response: HttpResponse
   readonly #resolve: (outcome: Outcome) => void
   #control: CallControl | undefined
   #threw = false
   #isPaused = false
 
   constructor(
-    request: VisitorRequest,
-    response: VisitorResponse,
+    request: HttpRequest,
+    response: HttpResponse,
     to: { readonly head: string; readonly resolve: (outcome: Outcome) => void },
   ) {
     this.method = request.method

@@ -8,12 +8,12 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
-import type { BodySink, VisitorBody, VisitorRequest, VisitorResponse } from './exchange.ts'
+import type { BodySink, HttpBody, HttpRequest, HttpResponse } from '#http1/exchange.ts'
 import { headerBytes, http2Limits, keepAliveMs, shutdownStreamId } from './limits.ts'
 import type { Awaited, Stalls } from './stall.ts'
 
 export type Http2Options = {
-  readonly answer: (request: VisitorRequest, response: VisitorResponse) => void
+  readonly answer: (request: HttpRequest, response: HttpResponse) => void
   /** Called when a connection is gone. */
   readonly ended: () => void
   readonly stalls: Stalls
@@ -125,7 +125,7 @@ function requestOf(
     readonly raw: readonly string[]
     readonly body: StreamBody | undefined
   },
-): VisitorRequest {
+): HttpRequest {
   const { headers, raw, body } = of
   return {
     method: headers[':method'] ?? '',
@@ -201,7 +201,7 @@ class Exchange implements Awaited {
 }
 
 /** The body of a stream's request. */
-class StreamBody implements VisitorBody {
+class StreamBody implements HttpBody {
   readonly length: number | undefined
   readonly #stream: ServerHttp2Stream
   #sink: BodySink | undefined
@@ -292,7 +292,7 @@ function plainHeaders(raw: readonly string[]): readonly string[] {
 }
 
 /** A stream's response. */
-class StreamResponse implements VisitorResponse {
+class StreamResponse implements HttpResponse {
   readonly #stream: ServerHttp2Stream
 
   constructor(stream: ServerHttp2Stream) {

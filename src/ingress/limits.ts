@@ -91,12 +91,6 @@ export const lingerMs = 10_000
 export const visitorStallMs = 5 * 60_000
 export const looksPerStall = 10
 
-/** How often it is looked whether a connection has waited for too long. */
-export const sweepMs = 500
-
-/** Up to how many bytes a head and a piece of a body are copied into one, rather than written as two. */
-export const joinedBytes = 16 * 1024
-
 /** Requests that wait for one of these connections: beyond, they are told 502 at once. */
 export const queuedPerTarget = 10_000
 

@@ -1,4 +1,4 @@
-import type { VisitorResponse } from './exchange.ts'
+import type { HttpResponse } from '#http1/exchange.ts'
 
 /** A page of ours in place of a Worker's response. */
 export type ErrorPage = {
@@ -58,7 +58,7 @@ export const pages = {
 } as const satisfies Record<string, ErrorPage>
 
 /** Sends a page, unless a response has already begun: then the connection is cut, as it must be. */
-export function sendPage(response: VisitorResponse, page: ErrorPage, ray: string): void {
+export function sendPage(response: HttpResponse, page: ErrorPage, ray: string): void {
   if (response.headersSent) {
     response.destroy()
     return
@@ -81,7 +81,7 @@ export function sendPage(response: VisitorResponse, page: ErrorPage, ray: string
 }
 
 /** Sends a text of ours. */
-export function sendText(response: VisitorResponse, text: string): void {
+export function sendText(response: HttpResponse, text: string): void {
   const length = String(Buffer.byteLength(text))
   response.writeHead(200, ['Content-Type', 'text/plain', 'Content-Length', length])
   response.end(text)

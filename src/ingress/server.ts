@@ -15,9 +15,9 @@ import type {
   WakePort,
   ZoneOwner,
 } from '#contract/snapshot.ts'
+import type { HttpRequest, HttpResponse } from '#http1/exchange.ts'
 import type { Certificates } from './certificates.ts'
 import { Doors } from './doors.ts'
-import type { VisitorRequest, VisitorResponse } from './exchange.ts'
 import { answerAtHost, answerFromFiles, type Asked } from './files.ts'
 import { type Outcome, Upstream } from './forward.ts'
 import { InFlight } from './in-flight.ts'
@@ -187,7 +187,7 @@ class IngressServer implements Ingress {
     )
   }
 
-  async #answer(request: VisitorRequest, response: VisitorResponse): Promise<void> {
+  async #answer(request: HttpRequest, response: HttpResponse): Promise<void> {
     const ray = this.#rays.next()
     const proof = this.#proofFor(request)
     if (proof !== undefined) return sendText(response, proof)
@@ -199,7 +199,7 @@ class IngressServer implements Ingress {
   }
 
   /** The answer to a challenge that is pending; all others are the Worker's to answer. */
-  #proofFor({ url }: VisitorRequest): string | undefined {
+  #proofFor({ url }: HttpRequest): string | undefined {
     const { challenges } = this.#options
     if (!challenges || challenges.size === 0 || !url.startsWith(challengePath)) return undefined
     return challenges.get(url.slice(challengePath.length))
@@ -207,8 +207,8 @@ class IngressServer implements Ingress {
 
   /** Has the request answered, or says which page to send instead. */
   async #tryTargets(
-    request: VisitorRequest,
-    response: VisitorResponse,
+    request: HttpRequest,
+    response: HttpResponse,
     ray: string,
   ): Promise<ErrorPage | undefined> {
     const visit = this.#visit(request, ray)
@@ -265,8 +265,8 @@ class IngressServer implements Ingress {
   }
 
   async #once(
-    request: VisitorRequest,
-    response: VisitorResponse,
+    request: HttpRequest,
+    response: HttpResponse,
     to: { readonly visit: Visit; readonly target: Target },
   ): Promise<Outcome | Exceeded> {
     const { visit, target } = to
@@ -282,7 +282,7 @@ class IngressServer implements Ingress {
     }
   }
 
-  async #join(request: VisitorRequest, socket: Duplex, rest: Buffer): Promise<void> {
+  async #join(request: HttpRequest, socket: Duplex, rest: Buffer): Promise<void> {
     const taker = new Taker(socket)
     this.#upgrades.add(socket)
     this.#stalls.add(taker)
@@ -297,7 +297,7 @@ class IngressServer implements Ingress {
 
   /** Has the handshake answered, or says which page to send instead. It may be repeated, once. */
   async #tryToJoin(upgrade: {
-    readonly request: VisitorRequest
+    readonly request: HttpRequest
     readonly socket: Duplex
     readonly rest: Buffer
   }): Promise<ErrorPage | undefined> {
@@ -348,7 +348,7 @@ class IngressServer implements Ingress {
   }
 
   /** Checks a request before anything is looked up for it. */
-  #visit(request: VisitorRequest, ray: string): Visit | ErrorPage {
+  #visit(request: HttpRequest, ray: string): Visit | ErrorPage {
     const { url } = request
     if (url.length > urlBytes) return pages.urlTooLong
     if (!isTarget.test(url)) return pages.badTarget
@@ -384,7 +384,7 @@ function repeatsAfter(outcome: Outcome | Exceeded): number {
 
 const repeatable: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
-function isRepeatable(request: VisitorRequest): boolean {
+function isRepeatable(request: HttpRequest): boolean {
   return repeatable.has(request.method) && !request.body
 }
 

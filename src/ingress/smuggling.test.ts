@@ -7,9 +7,9 @@ import { accountId, workerName } from '#contract/ids.ts'
 import type { Log } from '#contract/ports/log.ts'
 import { liveKey } from '#contract/snapshot.ts'
 import { systemRandom } from '#drivers/random/system/driver.ts'
+import { hidden, next, refused, understood } from '#http1/smuggling-fixture.ts'
 import { type RawWorkerd, startRawWorkerd } from '#test/raw-workerd.ts'
 import { createIngress, type Ingress } from './server.ts'
-import { hidden, next, refused, understood } from './smuggling-fixture.ts'
 import { trustIn } from './visitor.ts'
 
 // Bytes that two parsers might read in two ways. What counts is what the Worker sees: each request

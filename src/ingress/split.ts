@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Target } from '#contract/snapshot.ts'
+import { headerOf, type HttpRequest } from '#http1/exchange.ts'
 import { readDictionary } from './dictionary.ts'
-import { headerOf, type VisitorRequest } from './exchange.ts'
 import { overridesLength } from './limits.ts'
 import type { Site } from './table.ts'
 
@@ -22,7 +22,7 @@ export type Wish = {
 }
 
 /** What a request says of that. It has one chance, however often it is tried. */
-export function wishOf(request: Pick<VisitorRequest, 'rawHeaders'>): Wish {
+export function wishOf(request: Pick<HttpRequest, 'rawHeaders'>): Wish {
   let drawn: number | undefined
   return {
     header: (name) => headerOf(request, name),

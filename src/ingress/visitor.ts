@@ -1,7 +1,7 @@
 import { BlockList, isIP, isIPv6 } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { Target } from '#contract/snapshot.ts'
-import { headerOf, type VisitorRequest } from './exchange.ts'
+import { headerOf, type HttpRequest } from '#http1/exchange.ts'
 
 /** A visitor's request after the checks that come before any routing. */
 export type Visit = {
@@ -40,7 +40,7 @@ const hostPattern =
   /^([a-z0-9_](?:[a-z0-9._-]{0,252}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\])\.?(?::([1-9]\d{0,4}))?$/i
 
 /** The host of a request, or `undefined` if there is not exactly one that is well formed. */
-export function hostOf(request: VisitorRequest): { hostname: string; host: string } | undefined {
+export function hostOf(request: HttpRequest): { hostname: string; host: string } | undefined {
   const { rawHeaders } = request
   let host: string | undefined
   for (let index = 0; index < rawHeaders.length; index += 2) {
@@ -64,7 +64,7 @@ export function withoutUsualPort(host: string, protocol: 'http' | 'https'): stri
 
 /** The visitor's address and protocol: the connection's, or what a trusted proxy says. */
 export function originOf(
-  request: VisitorRequest,
+  request: HttpRequest,
   trust: Trust,
 ): { ip: string; protocol: 'http' | 'https' } {
   const peer = plainAddress(request.socket.remoteAddress ?? '')
@@ -110,7 +110,7 @@ const droppedPrefixes: readonly string[] = ['cf-', 'x-forwarded-', 'x-bindery-']
  * The headers that a Worker sees: the visitor's, cleaned, and ours. As the lines of a head, without those
  * that say where the body ends: whoever sends the body writes them.
  */
-export function forwardedFields(request: VisitorRequest, visit: Visit, target: Target): string {
+export function forwardedFields(request: HttpRequest, visit: Visit, target: Target): string {
   const { rawHeaders } = request
   const named = connectionNamed(headerOf(request, 'connection'))
   let lines = `Host: ${visit.host}\r\n`
@@ -156,7 +156,7 @@ function connectionNamed(value: string | undefined): ReadonlySet<string> | undef
  * `request.cf`, as JSON. What a single machine knows is in it; what takes a map of the Internet
  * (country, network, bot score) is not, rather than made up.
  */
-function cfOf(request: VisitorRequest): string {
+function cfOf(request: HttpRequest): string {
   const encoding = headerOf(request, 'accept-encoding') ?? ''
   const { tlsVersion, tlsCipher } = encryptionOf(request.socket)
   const key = `${request.httpVersion} ${tlsVersion} ${tlsCipher} ${encoding}`

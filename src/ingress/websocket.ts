@@ -1,17 +1,17 @@
 import { STATUS_CODES } from 'node:http'
 import type { Duplex, Writable } from 'node:stream'
 import type { Target } from '#contract/snapshot.ts'
-import { Malformed } from '#ingress/http1/malformed.ts'
+import { headerOf, type HttpRequest } from '#http1/exchange.ts'
+import { Malformed } from '#http1/malformed.ts'
 import { type AnswerHead, AnswerReader, type AnswerSink } from '#ingress/upstream/answer.ts'
 import { Line } from '#ingress/upstream/line.ts'
-import { headerOf, type VisitorRequest } from './exchange.ts'
 import { endToEnd } from './forward.ts'
 import { closeFrame, Frames } from './frames.ts'
 import { goodbyeMs, responseHeadMs } from './limits.ts'
 import type { ErrorPage } from './pages.ts'
 
 export type Upgrade = {
-  readonly request: VisitorRequest
+  readonly request: HttpRequest
   /** The visitor's connection. It is not read. */
   readonly socket: Duplex
   /** What the visitor sent behind the head of its request. */

@@ -1,7 +1,7 @@
-import { type BodyReader, ChunkReader, EndlessReader, LengthReader } from '#ingress/http1/body.ts'
-import { keepsAlive, readLength } from '#ingress/http1/framing.ts'
-import { HeadReader } from '#ingress/http1/head.ts'
-import { Malformed } from '#ingress/http1/malformed.ts'
+import { type BodyReader, ChunkReader, EndlessReader, LengthReader } from '#http1/body.ts'
+import { keepsAlive, readLength } from '#http1/framing.ts'
+import { HeadReader } from '#http1/head.ts'
+import { Malformed } from '#http1/malformed.ts'
 import { answerHeadBytes, interimAnswers } from '#ingress/limits.ts'
 
 /** The head of a process's answer. */

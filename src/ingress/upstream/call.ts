@@ -1,4 +1,4 @@
-import type { VisitorBody } from '#ingress/exchange.ts'
+import type { HttpBody } from '#http1/exchange.ts'
 import type { AnswerSink } from './answer.ts'
 
 /**
@@ -12,7 +12,7 @@ export interface Call extends AnswerSink {
   readonly method: string
   /** Its first line and its fields, but for those that say where its body ends. */
   readonly head: string
-  readonly body: VisitorBody | undefined
+  readonly body: HttpBody | undefined
   /** Whether nobody waits for it any more. */
   readonly isLeft: boolean
   /** It is on its way: what can be done with it from now on. */

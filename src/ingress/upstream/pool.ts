@@ -1,9 +1,5 @@
-import {
-  connectionsPerTarget,
-  idleConnectionMs,
-  queuedPerTarget,
-  sweepMs,
-} from '#ingress/limits.ts'
+import { sweepMs } from '#http1/limits.ts'
+import { connectionsPerTarget, idleConnectionMs, queuedPerTarget } from '#ingress/limits.ts'
 import type { Call } from './call.ts'
 import { type Keeper, KeptLine } from './kept-line.ts'
 

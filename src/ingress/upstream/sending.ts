@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
-import type { BodySink, VisitorBody } from '#ingress/exchange.ts'
-import { joinedBytes } from '#ingress/limits.ts'
+import type { BodySink, HttpBody } from '#http1/exchange.ts'
+import { joinedBytes } from '#http1/limits.ts'
 import type { Call } from './call.ts'
 
 /** The field that says where the body of a call ends (RFC 9112 §6), or nothing. */
@@ -14,14 +14,14 @@ export function framingLine({ body, method }: Pick<Call, 'body' | 'method'>): st
 /** Writes a body to a connection as it comes, as fast as that takes it. */
 export class Sending implements BodySink {
   readonly #socket: Socket
-  readonly #body: VisitorBody
+  readonly #body: HttpBody
   readonly #ended: (how: 'sent' | 'cut') => void
   readonly #isChunked: boolean
   #left: number
   #isOver = false
 
   /** `ended` is called once, unless it is stopped before: all of it is with the socket, or will not be. */
-  constructor(socket: Socket, body: VisitorBody, ended: (how: 'sent' | 'cut') => void) {
+  constructor(socket: Socket, body: HttpBody, ended: (how: 'sent' | 'cut') => void) {
     this.#socket = socket
     this.#body = body
     this.#ended = ended

@@ -1,15 +1,20 @@
 import type { Duplex } from 'node:stream'
-import { goodbyeMs, keepAliveMs, lingerMs, requestHeadMs, sweepMs } from '#ingress/limits.ts'
-import type { Stalls } from '#ingress/stall.ts'
 import { type Answer, Connection, type Join, type Patience, type Place } from './connection.ts'
+import { sweepMs } from './limits.ts'
 
 export type Http1Options = {
   readonly answer: Answer
   readonly join: Join
   /** Called when a connection is gone. */
   readonly ended: () => void
-  readonly stalls: Stalls
-  readonly patience?: Patience
+  readonly patience: Patience
+  /** Bytes of the head of a request. */
+  readonly headBytes: number
+  /** Who looks after clients that are waited for, if anybody does. */
+  readonly stalls?: {
+    add(connection: Connection): void
+    delete(connection: Connection): void
+  }
 }
 
 /** HTTP/1 on connections that somebody else accepts. */
@@ -17,17 +22,22 @@ export class Http1 implements Place {
   readonly answer: Answer
   readonly join: Join
   readonly patience: Patience
+  readonly headBytes: number
+  readonly keepAliveLines: string
   readonly #ended: () => void
-  readonly #stalls: Stalls
+  readonly #stalls: Http1Options['stalls']
   readonly #connections = new Set<Connection>()
   #sweeping: NodeJS.Timeout | undefined
   isLeaving = false
   isEnding = false
 
-  constructor({ answer, join, ended, stalls, patience = usualPatience }: Http1Options) {
+  constructor({ answer, join, ended, patience, headBytes, stalls }: Http1Options) {
     this.answer = answer
     this.join = join
     this.patience = patience
+    this.headBytes = headBytes
+    const idleSeconds = Math.floor(patience.idleMs / 1_000)
+    this.keepAliveLines = `Connection: keep-alive\r\nKeep-Alive: timeout=${idleSeconds}\r\n\r\n`
     this.#ended = ended
     this.#stalls = stalls
   }
@@ -39,14 +49,14 @@ export class Http1 implements Place {
   take(socket: Duplex): void {
     const connection = new Connection(socket, this)
     this.#connections.add(connection)
-    this.#stalls.add(connection)
+    this.#stalls?.add(connection)
     // A timer for each connection would cost each request two changes of it.
     this.#sweeping ??= setInterval(() => this.#sweep(), sweepMs).unref()
   }
 
   left(connection: Connection): void {
     this.#connections.delete(connection)
-    this.#stalls.delete(connection)
+    this.#stalls?.delete(connection)
     if (this.#connections.size === 0) this.#rest()
     this.#ended()
   }
@@ -75,11 +85,4 @@ export class Http1 implements Place {
     clearInterval(this.#sweeping)
     this.#sweeping = undefined
   }
-}
-
-const usualPatience: Patience = {
-  headMs: requestHeadMs,
-  idleMs: keepAliveMs,
-  lingerMs,
-  goodbyeMs,
 }

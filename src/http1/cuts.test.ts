@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { suite, test } from 'node:test'
-import { next, refused, understood } from '#ingress/smuggling-fixture.ts'
 import { numbersFrom, seed } from '#test/random.ts'
 import { remembering, type Seen, statusesIn, visit } from './connection-fixture.ts'
+import { next, refused, understood } from './smuggling-fixture.ts'
 
 // However bytes are cut on their way, a connection does the same; and what is well formed is read as
 // Node's own parser reads it.

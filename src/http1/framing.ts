@@ -16,7 +16,7 @@ export type Terms = {
   readonly framing: Framing | undefined
   /** Whether the connection goes on behind the response. */
   readonly keepsAlive: boolean
-  /** Whether the visitor waits for a `100 Continue` before it sends the body. */
+  /** Whether the client waits for a `100 Continue` before it sends the body. */
   readonly expectsContinue: boolean
   /** The protocol that it would like to go on with, in lower case. */
   readonly upgrade: string | undefined

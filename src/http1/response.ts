@@ -1,14 +1,16 @@
 import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { VisitorResponse } from '#ingress/exchange.ts'
-import { joinedBytes, keepAliveMs } from '#ingress/limits.ts'
+import type { HttpResponse } from './exchange.ts'
 import { readLength } from './framing.ts'
+import { joinedBytes } from './limits.ts'
 
 /** The connection that a response goes out on. */
 export interface Outlet {
   readonly socket: Duplex
   /** Whether the connection can go on behind this response: asked when its head is made. */
   readonly keepsAlive: boolean
+  /** What the head ends with if it does. */
+  readonly keepAliveLines: string
   /** The response has ended; all of it is with the socket. */
   finished(): void
   cut(): void
@@ -21,7 +23,7 @@ export type Addressee = { readonly isHead: boolean; readonly version: '1.0' | '1
 type Ending = 'none' | 'length' | 'chunks' | 'close'
 
 /** A response of HTTP/1.1: a head and its first piece are one write. */
-export class Http1Response implements VisitorResponse {
+export class Http1Response implements HttpResponse {
   readonly #outlet: Outlet
   readonly #addressee: Addressee
   /** A head that has not gone out. */
@@ -68,7 +70,7 @@ export class Http1Response implements VisitorResponse {
     this.#decideEnding(status, length)
     this.isLast = !keepsAlive || this.#ending === 'close' || !this.#outlet.keepsAlive
     if (this.#ending === 'chunks') text += 'Transfer-Encoding: chunked\r\n'
-    this.#held = text + (this.isLast ? lastLine : keepAliveLines)
+    this.#held = text + (this.isLast ? lastLine : this.#outlet.keepAliveLines)
     this.headersSent = true
   }
 
@@ -90,7 +92,7 @@ export class Http1Response implements VisitorResponse {
     const last = this.#ending === 'none' || bytes?.length === 0 ? undefined : bytes
     if (this.#ending === 'length') {
       this.#count(last?.length ?? 0)
-      // What is shorter than it says has no end (RFC 9112 §8): the visitor must see that.
+      // What is shorter than it says has no end (RFC 9112 §8): the client must see that.
       if (this.#left > 0) this.destroy()
       if (this.destroyed) return
     }
@@ -172,7 +174,6 @@ export class Http1Response implements VisitorResponse {
 }
 
 const lastLine = 'Connection: close\r\n\r\n'
-const keepAliveLines = `Connection: keep-alive\r\nKeep-Alive: timeout=${keepAliveMs / 1_000}\r\n\r\n`
 
 type Kind = 'content-length' | 'transfer-encoding' | 'connection' | 'date'
 

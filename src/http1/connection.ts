@@ -1,16 +1,14 @@
 import type { Duplex } from 'node:stream'
-import type { VisitorRequest } from '#ingress/exchange.ts'
-import { headerBytes } from '#ingress/limits.ts'
-import type { Awaited } from '#ingress/stall.ts'
+import type { HttpRequest } from './exchange.ts'
 import { readRequestLine, readTerms, type RequestLine, type Terms } from './framing.ts'
 import { type Head, HeadReader } from './head.ts'
 import { Malformed, refusals, type RefusalStatus } from './malformed.ts'
 import { RequestBody } from './request-body.ts'
 import { dateLine, Http1Response, type Outlet } from './response.ts'
 
-export type Answer = (request: VisitorRequest, response: Http1Response) => void
+export type Answer = (request: HttpRequest, response: Http1Response) => void
 /** Takes over a connection that is to become a WebSocket, with what came behind the request. */
-export type Join = (request: VisitorRequest, socket: Duplex, rest: Buffer) => void
+export type Join = (request: HttpRequest, socket: Duplex, rest: Buffer) => void
 
 /** How long a connection waits, in milliseconds. */
 export type Patience = {
@@ -20,7 +18,7 @@ export type Patience = {
   readonly idleMs: number
   /** For the rest of a body that nobody reads. */
   readonly lingerMs: number
-  /** For the visitor to close a connection that ends. */
+  /** For the client to close a connection that ends. */
   readonly goodbyeMs: number
 }
 
@@ -29,9 +27,13 @@ export interface Place {
   readonly answer: Answer
   readonly join: Join
   readonly patience: Patience
+  /** Bytes of a head; and of what may be beside the data of chunks. */
+  readonly headBytes: number
+  /** What a head ends with behind which the connection goes on. */
+  readonly keepAliveLines: string
   /** Whether requests that begin now are the last ones of their connections. */
   readonly isLeaving: boolean
-  /** Whether connections end as soon as they are idle, without a wait for the visitor's goodbye. */
+  /** Whether connections end as soon as they are idle, without a wait for the client's goodbye. */
   readonly isEnding: boolean
   /** It is not this place's any more: closed, or taken over. */
   left(connection: Connection): void
@@ -43,13 +45,13 @@ const isParting = 2
 const isGone = 3
 
 /**
- * A visitor's connection. Requests are answered one after the other: what was sent ahead waits, unread
+ * A client's connection. Requests are answered one after the other: what was sent ahead waits, unread
  * beyond a piece, until the response before it has ended (RFC 9112 §9.3.2).
  */
-export class Connection implements Outlet, Awaited {
+export class Connection implements Outlet {
   readonly socket: Duplex
   readonly #place: Place
-  readonly #heads = new HeadReader(headerBytes, (line) => (this.#line = readRequestLine(line)))
+  readonly #heads: HeadReader
   #line: RequestLine | undefined
   #state = isReading
   #isRunning = false
@@ -70,6 +72,7 @@ export class Connection implements Outlet, Awaited {
   constructor(socket: Duplex, place: Place) {
     this.socket = socket
     this.#place = place
+    this.#heads = new HeadReader(place.headBytes, (line) => (this.#line = readRequestLine(line)))
     this.deadline = performance.now() + place.patience.headMs
     socket.on('data', this.#onData).on('end', this.#onEnd).on('drain', this.#onDrain)
     socket.on('close', this.#onClose).on('error', this.#onError)
@@ -85,6 +88,10 @@ export class Connection implements Outlet, Awaited {
     // was not told to send a body may send it or not (RFC 9110 §10.1.1).
     if (upgrade !== undefined || (expectsContinue && !this.#body?.isAwaited)) return false
     return keepsAlive && !this.#isLast && !this.#place.isLeaving
+  }
+
+  get keepAliveLines(): string {
+    return this.#place.keepAliveLines
   }
 
   /** Nothing is to be answered behind what is in flight. */
@@ -105,13 +112,17 @@ export class Connection implements Outlet, Awaited {
     else this.cut()
   }
 
+  /**
+   * While the client is waited for, to send what it has announced or to take what is queued for it: a
+   * mark that is another one when a byte has moved.
+   */
   get awaited(): string | undefined {
     const { writableLength } = this.socket
     const isToSend = this.#state === isAnswering && this.#body?.takes && !this.#body.isDone
     return isToSend || writableLength > 0 ? `${this.#moves} ${writableLength}` : undefined
   }
 
-  /** Who takes nothing can be told nothing. */
+  /** It was waited for long enough. Who takes nothing can be told nothing. */
   stall(): void {
     if (this.socket.writableLength > 0) this.cut()
     else this.#refuse(408)
@@ -178,9 +189,9 @@ export class Connection implements Outlet, Awaited {
       this.#isRunning = false
     }
     if (this.#state >= isParting) return
-    // A visitor that leaves is noticed only while it is listened to: so far, and no further.
+    // A client that leaves is noticed only while it is listened to: so far, and no further.
     const waiting = this.#bytes ? this.#bytes.length - this.#at : 0
-    if (waiting >= headerBytes) this.socket.pause()
+    if (waiting >= this.#place.headBytes) this.socket.pause()
     else if (this.socket.isPaused()) this.socket.resume()
   }
 
@@ -233,7 +244,7 @@ export class Connection implements Outlet, Awaited {
     const { socket } = this
     this.#terms = terms
     this.#body = terms.framing && this.#bodyOf(terms.framing)
-    const request: VisitorRequest = {
+    const request: HttpRequest = {
       method: line.method,
       url: line.target,
       httpVersion: line.version,
@@ -251,7 +262,7 @@ export class Connection implements Outlet, Awaited {
 
   #bodyOf(framing: NonNullable<Terms['framing']>): RequestBody | undefined {
     if (framing !== 'chunked' && framing.length === 0) return undefined
-    return new RequestBody(framing, headerBytes, () => {
+    return new RequestBody(framing, this.#place.headBytes, () => {
       if (this.#terms?.expectsContinue && !this.#response?.headersSent) this.#continue()
       this.#run()
     })
@@ -265,7 +276,7 @@ export class Connection implements Outlet, Awaited {
   }
 
   /** Gives the connection away. */
-  #leave(request: VisitorRequest): void {
+  #leave(request: HttpRequest): void {
     const { socket } = this
     const rest = this.#bytes?.subarray(this.#at) ?? Buffer.alloc(0)
     this.#bytes = undefined
@@ -303,7 +314,7 @@ export class Connection implements Outlet, Awaited {
 
   /**
    * Ends the connection behind what was sent. What still comes is read and forgotten for a moment:
-   * closing at once could take back what the visitor has not read yet (RFC 9112 §9.6).
+   * closing at once could take back what the client has not read yet (RFC 9112 §9.6).
    */
   #part(): void {
     if (this.#state >= isParting) return

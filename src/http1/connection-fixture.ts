@@ -1,8 +1,7 @@
 import { duplexPair, type Duplex } from 'node:stream'
-import type { VisitorRequest } from '#ingress/exchange.ts'
-import { Stalls } from '#ingress/stall.ts'
 import { eventually } from '#test/temporary.ts'
 import type { Answer, Join, Patience } from './connection.ts'
+import type { HttpRequest } from './exchange.ts'
 import type { Http1Response } from './response.ts'
 import { Http1 } from './server.ts'
 
@@ -18,7 +17,7 @@ export type Seen = {
 }
 
 /** Reads a whole body. Resolves with `undefined` if it is cut. */
-export function bodyOf({ body }: VisitorRequest): Promise<string | undefined> {
+export function bodyOf({ body }: HttpRequest): Promise<string | undefined> {
   return new Promise((resolve) => {
     if (!body) return resolve('')
     let text = ''
@@ -32,7 +31,7 @@ export function bodyOf({ body }: VisitorRequest): Promise<string | undefined> {
 
 /** Reads a request whole, remembers it, and answers `ok`. */
 export function remembering(seen: Seen[]): Answer {
-  const answer = async (request: VisitorRequest, response: Http1Response): Promise<void> => {
+  const answer = async (request: HttpRequest, response: Http1Response): Promise<void> => {
     const body = await bodyOf(request)
     if (body === undefined) return
     const { method, url, httpVersion: version, rawHeaders: headers } = request
@@ -76,8 +75,8 @@ export function visit(options: {
     answer: options.answer,
     join: options.join ?? ((_request, socket) => void socket.destroy()),
     ended: () => undefined,
-    stalls: new Stalls(),
     patience: { ...patient, ...options.patience },
+    headBytes: 32 * 1024,
   })
   let heard = ''
   let isEnded = false

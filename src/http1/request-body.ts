@@ -1,9 +1,9 @@
-import type { BodySink, VisitorBody } from '#ingress/exchange.ts'
 import { type BodyReader, ChunkReader, LengthReader } from './body.ts'
+import type { BodySink, HttpBody } from './exchange.ts'
 import type { Framing } from './framing.ts'
 
 /** The body of a request on a connection, which hands it bytes as long as it takes them. */
-export class RequestBody implements VisitorBody {
+export class RequestBody implements HttpBody {
   readonly length: number | undefined
   readonly #reader: BodyReader
   readonly #wanted: () => void

@@ -1,8 +1,7 @@
-// What the answer path knows of a visitor, whichever protocol it speaks: `http1/` and `http2.ts`
-// make these.
+// A request and its response as those see them who answer, whichever version of HTTP it is.
 
-/** A visitor's request. */
-export interface VisitorRequest {
+/** A client's request. */
+export interface HttpRequest {
   readonly method: string
   /** The target as it was sent: a path and query, once that was checked. */
   readonly url: string
@@ -12,11 +11,11 @@ export interface VisitorRequest {
   /** The connection that it came on: a `TLSSocket` if it is encrypted. */
   readonly socket: object & { readonly remoteAddress?: string | undefined }
   /** Absent: there is none. */
-  readonly body: VisitorBody | undefined
+  readonly body: HttpBody | undefined
 }
 
 /** The body of a request. Nothing of it flows before somebody wants it. */
-export interface VisitorBody {
+export interface HttpBody {
   /** In bytes; absent if only its end will tell. */
   readonly length: number | undefined
   /** Whether any of it has flowed: then it can't be sent a second time. */
@@ -38,14 +37,14 @@ export interface BodySink {
   /** A piece, which is the sink's to keep. */
   onPiece(piece: Uint8Array): void
   onEnd(): void
-  /** The rest will not come: the visitor left, or what it sends is no body. */
+  /** The rest will not come: the client left, or what it sends is no body. */
   onCut(): void
 }
 
 /** The response to a request. Its methods do nothing once it is destroyed. */
-export interface VisitorResponse {
+export interface HttpResponse {
   readonly headersSent: boolean
-  /** Whether it is cut, or its visitor has left. */
+  /** Whether it is cut, or its client has left. */
   readonly destroyed: boolean
   /** Whether `end` was called, and it went out whole as far as is known. */
   readonly writableEnded: boolean
@@ -56,20 +55,20 @@ export interface VisitorResponse {
   writeHead(status: number, headers: readonly string[]): unknown
   /** Has a head that waits for the body go out now. */
   flushHead(): void
-  /** `false` if the visitor can't take more before the next `drain`. The piece is not ours any more. */
+  /** `false` if the client can't take more before the next `drain`. The piece is not ours any more. */
   write(piece: Uint8Array): boolean
   /** What it is given is not sent where a response has no body: to a HEAD, say. */
   end(piece?: string | Uint8Array): unknown
-  /** Cuts it, in a way that the visitor can tell from an end. */
+  /** Cuts it, in a way that the client can tell from an end. */
   destroy(): unknown
-  /** `close`: it was cut, or its visitor has left; perhaps also when all of it has gone out. */
+  /** `close`: it was cut, or its client has left; perhaps also when all of it has gone out. */
   once(event: 'close' | 'drain', listener: () => void): unknown
   off(event: 'close', listener: () => void): unknown
 }
 
 /** The value of a header by its name in lower case; of several, all with commas between. */
 export function headerOf(
-  { rawHeaders }: Pick<VisitorRequest, 'rawHeaders'>,
+  { rawHeaders }: Pick<HttpRequest, 'rawHeaders'>,
   wanted: string,
 ): string | undefined {
   let found: string | undefined
