@@ -25,7 +25,8 @@ export type Patience = {
 /** What a connection knows of the place that it is at. */
 export interface Place {
   readonly answer: Answer
-  readonly join: Join
+  /** Absent: nobody wants a WebSocket, and who asks for one is answered like anybody else. */
+  readonly join: Join | undefined
   readonly patience: Patience
   /** Bytes of a head; and of what may be beside the data of chunks. */
   readonly headBytes: number
@@ -253,7 +254,8 @@ export class Connection implements Outlet {
       body: this.#body,
     }
     this.deadline = Infinity
-    if (isHandshake(line, terms)) return this.#leave(request)
+    const { join } = this.#place
+    if (join && isHandshake(line, terms)) return this.#leave(request, join)
     this.#state = isAnswering
     const addressee = { isHead: line.method === 'HEAD', version: line.version }
     this.#response = new Http1Response(this, addressee)
@@ -276,7 +278,7 @@ export class Connection implements Outlet {
   }
 
   /** Gives the connection away. */
-  #leave(request: HttpRequest): void {
+  #leave(request: HttpRequest, join: Join): void {
     const { socket } = this
     const rest = this.#bytes?.subarray(this.#at) ?? Buffer.alloc(0)
     this.#bytes = undefined
@@ -285,7 +287,7 @@ export class Connection implements Outlet {
     socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain)
     socket.off('close', this.#onClose).off('error', this.#onError)
     this.#place.left(this)
-    this.#place.join(request, socket, rest)
+    join(request, socket, rest)
   }
 
   /** Waits for the next request. */

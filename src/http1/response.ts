@@ -43,12 +43,17 @@ export class Http1Response implements HttpResponse {
     this.#addressee = addressee
   }
 
-  writeHead(status: number, headers: readonly string[]): void {
+  writeHead(
+    status: number,
+    headers: readonly string[],
+    reason = STATUS_CODES[status] ?? 'Unknown',
+  ): void {
     if (this.headersSent) throw new Error('a response has one head')
     let length: string | undefined
     let hasDate = false
     let keepsAlive = true
-    let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`
+    checkText('a reason phrase', reason)
+    let text = `HTTP/1.1 ${status} ${reason}\r\n`
     for (let index = 0; index + 1 < headers.length; index += 2) {
       const name = headers[index] ?? ''
       const value = headers[index + 1] ?? ''
@@ -102,6 +107,19 @@ export class Http1Response implements HttpResponse {
       else this.#send('', undefined, '0\r\n\r\n')
     } else if (last || this.#held !== '') this.#send('', last, '')
     this.#outlet.finished()
+  }
+
+  /** Resolves when all that was written has gone out, so that its memory is free, or nobody reads any more. */
+  sent(): Promise<void> {
+    const { socket } = this.#outlet
+    if (this.destroyed || socket.writableLength === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.once('close', resolve)
+      socket.write('', () => {
+        this.off('close', resolve)
+        resolve()
+      })
+    })
   }
 
   destroy(): void {
@@ -191,8 +209,15 @@ function kindOf(name: string): Kind | undefined {
 
 /** A line within a field would be one of its own (RFC 9110 §5.5). Above a byte, one may turn up. */
 function checkField(name: string, value: string): void {
-  if (/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name) && !/[^\t\x20-\x7e\x80-\xff]/.test(value)) return
-  throw new TypeError(`a header can't be ${JSON.stringify(name)}: ${JSON.stringify(value)}`)
+  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) {
+    throw new TypeError(`a header can't be called ${JSON.stringify(name)}`)
+  }
+  checkText(name, value)
+}
+
+function checkText(what: string, text: string): void {
+  if (!/[^\t\x20-\x7e\x80-\xff]/.test(text)) return
+  throw new TypeError(`${what} can't be ${JSON.stringify(text)}`)
 }
 
 function chunkHead(piece: Uint8Array): string {

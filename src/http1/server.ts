@@ -4,7 +4,7 @@ import { sweepMs } from './limits.ts'
 
 export type Http1Options = {
   readonly answer: Answer
-  readonly join: Join
+  readonly join?: Join
   /** Called when a connection is gone. */
   readonly ended: () => void
   readonly patience: Patience
@@ -20,7 +20,7 @@ export type Http1Options = {
 /** HTTP/1 on connections that somebody else accepts. */
 export class Http1 implements Place {
   readonly answer: Answer
-  readonly join: Join
+  readonly join: Join | undefined
   readonly patience: Patience
   readonly headBytes: number
   readonly keepAliveLines: string
