@@ -14,6 +14,8 @@ export type ClientLimits = {
 }
 
 const headBytes = 16 * 1024
+/** Up to how many bytes a request is written as one. */
+const joinedBytes = 16 * 1024
 const separator = Buffer.from('\r\n\r\n')
 
 /** Kept connections to a unix socket. Whoever makes it closes it. */
@@ -103,15 +105,28 @@ class Connection {
     const waiting = Promise.withResolvers<Answer>()
     this.#waiting = waiting
     const head = `POST ${path} HTTP/1.1\r\nHost: engine\r\nContent-Length: ${body.byteLength}\r\n\r\n`
-    this.#socket.cork()
-    this.#socket.write(head, 'latin1')
-    if (body.byteLength > 0) this.#socket.write(body)
-    this.#socket.uncork()
+    this.#send(head, body)
     return waiting.promise
   }
 
   close(): void {
     this.#socket.destroy()
+  }
+
+  #send(head: string, body: Uint8Array): void {
+    const size = head.length + body.byteLength
+    if (size <= joinedBytes) {
+      // One write of a copy costs less than one of two pieces.
+      const joined = Buffer.allocUnsafe(size)
+      joined.write(head, 0, 'latin1')
+      joined.set(body, head.length)
+      this.#socket.write(joined)
+      return
+    }
+    this.#socket.cork()
+    this.#socket.write(head, 'latin1')
+    this.#socket.write(body)
+    this.#socket.uncork()
   }
 
   #onData(piece: Buffer): void {
