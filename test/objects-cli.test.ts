@@ -12,6 +12,8 @@ import { eventually } from '#test/temporary.ts'
 
 // `bindery do`: stored objects as an operator lists, saves and brings them back.
 
+const kills = Math.min(Number(process.env['BINDERY_TEST_KILLS'] ?? 2), 20)
+
 const code = `
 import { DurableObject } from 'cloudflare:workers'
 export class Part extends DurableObject {
@@ -201,7 +203,7 @@ suite('bindery do', { timeout: 240_000 }, () => {
     const lines = async (): Promise<ReadonlySet<string>> =>
       new Set(await Promise.all(rooms.map((room) => say(server, `/${room}/lines`))))
     const seen = new Set<string>()
-    for (let n = 0; n < 6; n++) {
+    for (let n = 0; n < kills; n++) {
       for (const room of rooms) await say(server, `/${room}/say/${n}`)
       const to = at(`killed-${n}`)
       await ok('export', 'chat_Room', '--to', to)

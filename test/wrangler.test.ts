@@ -230,7 +230,7 @@ withEachWrangler('deploy', (wrangler) => {
     ])
   })
 
-  test('--keep-vars keeps what was set elsewhere; without it, that is gone', async () => {
+  wrangler.testAlike('--keep-vars keeps what was set elsewhere; without it, that is gone', async () => {
     await wrangler.project('kept', { vars: { OWN: 'config' } }, { 'index.js': showEnv })
     await wrangler.ok(['deploy', '--var', 'OTHER:elsewhere'], { cwd: 'kept' })
     assert.deepEqual(JSON.parse(await wrangler.visit('kept')), {
@@ -246,7 +246,7 @@ withEachWrangler('deploy', (wrangler) => {
     assert.deepEqual(JSON.parse(await wrangler.visit('kept')), { OWN: 'config' })
   })
 
-  test('an environment is a Worker of its own', async () => {
+  wrangler.testAlike('an environment is a Worker of its own', async () => {
     const config = { vars: { WHERE: 'top' }, env: { staging: { vars: { WHERE: 'staging' } } } }
     await wrangler.project('place', config, { 'index.js': showEnv })
     await wrangler.ok(['deploy'], { cwd: 'place' })
@@ -256,7 +256,7 @@ withEachWrangler('deploy', (wrangler) => {
     assert.deepEqual(JSON.parse(await wrangler.visit('place-staging')), { WHERE: 'staging' })
   })
 
-  test('workers_dev says whether a Worker has a host', async () => {
+  wrangler.testAlike('workers_dev says whether a Worker has a host', async () => {
     await wrangler.project('hidden', { workers_dev: false }, { 'index.js': says('found') })
     await wrangler.ok(['deploy'], { cwd: 'hidden' })
     assert.equal((await wrangler.server.visit('hidden')).status, 404)
@@ -277,7 +277,7 @@ withEachWrangler('deploy', (wrangler) => {
     return assert.deepEqual(JSON.parse(await wrangler.visit('copy')), config.vars)
   })
 
-  test('a deleted Worker is gone, also when others are bound to it', async () => {
+  wrangler.testAlike('a deleted Worker is gone, also when others are bound to it', async () => {
     const config = { services: [{ binding: 'OTHER', service: 'leaving' }] }
     await wrangler.project('leaving', {}, { 'index.js': says('still here') })
     await wrangler.project('staying', config, {
