@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { open, readdir, rm, stat, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
+import { z } from 'zod'
 import { type AccountId, accountId } from '#contract/ids.ts'
 import { objectIdOf } from '#runtime/databases/paths.ts'
 import { database } from '#test/d1-worker.ts'
@@ -32,6 +33,8 @@ type Kept = {
   readonly id: string
   readonly account: AccountId
   content: string
+  /** A moment of it, and what it was then. */
+  early: { readonly bookmark: string; readonly content: string }
   /** What was done to it. */
   readonly damage: string[]
 }
@@ -47,6 +50,7 @@ suite(`damage on disk (seed ${seed})`, () => {
     for (const each of kept) await write(server, each, 60)
     // What is closed well has its history in segments; what comes after is in logs and journals.
     await server.restart()
+    for (const each of kept) await note(server, each)
     for (const each of kept) await write(server, each, 3)
     await server.kill()
     for (const each of kept) await damage(server, each)
@@ -59,17 +63,22 @@ suite(`damage on disk (seed ${seed})`, () => {
     assert.ok(repairs > 0 && outcomes.exact > rounds / 2, server.log)
     // Whatever was said, it is said again: nothing becomes right by being asked twice.
     await server.restart()
-    for (const each of kept) await judged(server, each)
+    const back = { back: 0, lost: 0 }
+    for (const each of kept) {
+      if ((await judged(server, each)) === 'refused') back[await broughtBack(server, each)]++
+    }
+    t.diagnostic(`of those that were refused: ${JSON.stringify(back)}`)
   })
 })
 
 async function databasesOf(server: TestServer): Promise<readonly Kept[]> {
   const place = placeOf(server)
   const kept: Kept[] = []
+  const early = { bookmark: '', content: '' }
   for (let n = 0; n < rounds; n++) {
     const name = `DB${n}`
     const id = await database(place, name)
-    kept.push({ name, id, account: accountId.parse(place.account), content: '', damage: [] })
+    kept.push({ name, id, account: accountId.parse(place.account), content: '', early, damage: [] })
   }
   const bindings = kept.map(({ name, id }) => ({ type: 'd1', name, id }))
   await deploy(place, 'reader', { code, bindings })
@@ -88,6 +97,24 @@ async function write(server: TestServer, each: Kept, count: number): Promise<voi
   ].join('\n')
   await call(placeOf(server), 'POST', path, { sql })
   each.content = await contentOf(server, each)
+}
+
+async function note(server: TestServer, each: Kept): Promise<void> {
+  const path = `~/d1/database/${each.id}/time_travel/bookmark`
+  const { bookmark } = z
+    .object({ bookmark: z.string() })
+    .parse(await call(placeOf(server), 'GET', path))
+  each.early = { bookmark, content: each.content }
+}
+
+/** Time Travel is the way out of what can't be opened, as far as its history is whole. */
+async function broughtBack(server: TestServer, each: Kept): Promise<'back' | 'lost'> {
+  const path = `~/d1/database/${each.id}/time_travel/restore?bookmark=${each.early.bookmark}`
+  const { success, errors } = await ask(placeOf(server), 'POST', path)
+  const where = `seed ${seed}, ${each.name}: ${each.damage.join(', ')}`
+  if (success) assert.equal(await contentOf(server, each), each.early.content, where)
+  else assert.match(JSON.stringify(errors), /damaged|missing|gone/, where)
+  return success ? 'back' : 'lost'
 }
 
 async function contentOf(server: TestServer, { name }: Kept): Promise<string> {

@@ -230,21 +230,24 @@ withEachWrangler('deploy', (wrangler) => {
     ])
   })
 
-  wrangler.testAlike('--keep-vars keeps what was set elsewhere; without it, that is gone', async () => {
-    await wrangler.project('kept', { vars: { OWN: 'config' } }, { 'index.js': showEnv })
-    await wrangler.ok(['deploy', '--var', 'OTHER:elsewhere'], { cwd: 'kept' })
-    assert.deepEqual(JSON.parse(await wrangler.visit('kept')), {
-      OWN: 'config',
-      OTHER: 'elsewhere',
-    })
-    await wrangler.ok(['deploy', '--keep-vars'], { cwd: 'kept' })
-    assert.deepEqual(JSON.parse(await wrangler.visit('kept')), {
-      OWN: 'config',
-      OTHER: 'elsewhere',
-    })
-    await wrangler.ok(['deploy'], { cwd: 'kept' })
-    assert.deepEqual(JSON.parse(await wrangler.visit('kept')), { OWN: 'config' })
-  })
+  wrangler.testAlike(
+    '--keep-vars keeps what was set elsewhere; without it, that is gone',
+    async () => {
+      await wrangler.project('kept', { vars: { OWN: 'config' } }, { 'index.js': showEnv })
+      await wrangler.ok(['deploy', '--var', 'OTHER:elsewhere'], { cwd: 'kept' })
+      assert.deepEqual(JSON.parse(await wrangler.visit('kept')), {
+        OWN: 'config',
+        OTHER: 'elsewhere',
+      })
+      await wrangler.ok(['deploy', '--keep-vars'], { cwd: 'kept' })
+      assert.deepEqual(JSON.parse(await wrangler.visit('kept')), {
+        OWN: 'config',
+        OTHER: 'elsewhere',
+      })
+      await wrangler.ok(['deploy'], { cwd: 'kept' })
+      assert.deepEqual(JSON.parse(await wrangler.visit('kept')), { OWN: 'config' })
+    },
+  )
 
   wrangler.testAlike('an environment is a Worker of its own', async () => {
     const config = { vars: { WHERE: 'top' }, env: { staging: { vars: { WHERE: 'staging' } } } }

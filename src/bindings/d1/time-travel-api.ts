@@ -1,5 +1,7 @@
 import { z } from 'zod'
 import { succeed } from '#contract/envelope.ts'
+import type { Clock } from '#contract/ports/clock.ts'
+import { DatabaseError } from '#contract/ports/databases.ts'
 import { HistoryError } from '#contract/ports/history.ts'
 import * as errors from './errors.ts'
 import { restoresAtOnce, restoreWindowMs } from './limits.ts'
@@ -16,8 +18,7 @@ const time = z.iso.datetime({ offset: true })
 /** Bookmarks, and the way back to them. */
 export function timeTravelRoutes(parts: Parts): readonly Route<DatabaseOperation>[] {
   const { store, files, calls, clock, log } = parts
-  /** When databases were restored last. */
-  const restored = new Map<DatabaseId, readonly number[]>()
+  const turns = new Turns(clock)
   return [
     ['GET', '/time_travel/bookmark', find],
     ['POST', '/time_travel/restore', restore],
@@ -29,7 +30,7 @@ export function timeTravelRoutes(parts: Parts): readonly Route<DatabaseOperation
 
   async function restore({ database, url }: DatabaseOperation): Promise<Response> {
     const wanted = await bookmarkOf(database, url, false)
-    demandTurn(database.id)
+    turns.take(database.id)
     const moved = await calls.claim(database.id, () =>
       calls.held(database.id, () => replace(database, wanted)),
     )
@@ -48,7 +49,7 @@ export function timeTravelRoutes(parts: Parts): readonly Route<DatabaseOperation
     const database = store.get(asked.account, asked.id)
     const next = await store.reserveNext(database)
     try {
-      const previous = await files.bookmark(database.file)
+      const previous = await newestOf(database)
       await files.restore(wanted, next)
       await store.become(database, next)
       return { bookmark: await files.bookmark(next), previous }
@@ -56,6 +57,16 @@ export function timeTravelRoutes(parts: Parts): readonly Route<DatabaseOperation
       return notThere(error)
     } finally {
       store.release(next)
+    }
+  }
+
+  /** Of a file that does not open because it is damaged, what its history has: that is the way out of it. */
+  async function newestOf({ file }: Database): Promise<string> {
+    try {
+      return await files.bookmark(file)
+    } catch (error) {
+      if (!(error instanceof DatabaseError) || error.reason !== 'damaged') throw error
+      return files.bookmarkAt(file, clock.now())
     }
   }
 
@@ -72,24 +83,34 @@ export function timeTravelRoutes(parts: Parts): readonly Route<DatabaseOperation
     if (!read.success) throw errors.propertyInvalid('timestamp', 'Invalid datetime')
     return files.bookmarkAt(database.file, Date.parse(read.data)).catch(notThere)
   }
+}
 
-  function demandTurn(id: DatabaseId): void {
-    const since = clock.now() - restoreWindowMs
-    for (const [known, times] of restored) {
-      if (times.every((at) => at <= since)) restored.delete(known)
+/** Who may be restored again: so many times in a while. */
+class Turns {
+  readonly #clock: Clock
+  /** When databases were restored last. */
+  readonly #restored = new Map<DatabaseId, readonly number[]>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Takes one, or throws. */
+  take(id: DatabaseId): void {
+    const since = this.#clock.now() - restoreWindowMs
+    for (const [known, times] of this.#restored) {
+      if (times.every((at) => at <= since)) this.#restored.delete(known)
     }
-    const recent = (restored.get(id) ?? []).filter((at) => at > since)
+    const recent = (this.#restored.get(id) ?? []).filter((at) => at > since)
     if (recent.length >= restoresAtOnce) {
       throw errors.tooManyRestores(restoresAtOnce, restoreWindowMs / 60_000)
     }
-    restored.set(id, [...recent, clock.now()])
+    this.#restored.set(id, [...recent, this.#clock.now()])
   }
 }
 
 /** Throws what a client is told of a moment that there is no way back to. */
 function notThere(error: unknown): never {
-  if (error instanceof HistoryError && error.reason !== 'damaged') {
-    throw errors.historyMissing(error.message)
-  }
+  if (error instanceof HistoryError) throw errors.historyMissing(error.message)
   return notAnswered(error)
 }

@@ -6,7 +6,7 @@ import { after, before, suite, test } from 'node:test'
 import { contentOf, openWriter } from '#contract/ports/history.suite.ts'
 import { HistoryError } from '#contract/ports/history.ts'
 import { numbersFrom, seed } from '#test/random.ts'
-import { temporaryFolder } from '#test/temporary.ts'
+import { eventually, temporaryFolder } from '#test/temporary.ts'
 import { HandClock, openIn, owner } from './fixture.ts'
 
 // What is on disk after a crash, and with some of it changed: it is opened again, and either is
@@ -71,6 +71,8 @@ async function makeScene(
     writer.close()
     await opened[Symbol.asyncDispose]()
   }
+  // Journals before the last become segments behind its back.
+  await eventually(async () => (await filesOf(folder, /\.journal$/)).length <= 1, 60_000)
   await cp(folder, join(root.path, name), { recursive: true })
   if (end === 'crash') {
     writer.close()

@@ -6,6 +6,7 @@ import {
   commitNamed,
   decodeRecord,
   headBytes,
+  headIn,
   type HistoryRecord,
   longestRecord,
   recordLength,
@@ -174,16 +175,22 @@ export class JournalReader {
   }
 }
 
-/** Goes from head to head, behind a record that is not whole. */
+/** Goes from head to head, behind a record that is not whole; where there is none, to the next that is. */
 async function lastNamed(file: FileHandle, from: number): Promise<number> {
-  const head = Buffer.alloc(headBytes)
+  const block = Buffer.allocUnsafeSlow(2 * longestRecord)
   let last = 0
   let at = from
   for (;;) {
-    const { bytesRead } = await file.read(head, 0, headBytes, at)
-    const length = bytesRead < headBytes ? undefined : recordLength(head, 0)
-    if (length === undefined) return last
-    last = commitNamed(head, 0) ?? last
-    at += length
+    const { bytesRead } = await file.read(block, 0, block.byteLength, at)
+    if (bytesRead < headBytes) return last
+    const read = block.subarray(0, bytesRead)
+    const head = headIn(read, 0)
+    if (head === undefined) {
+      // A head may begin in what is left.
+      at += bytesRead - headBytes + 1
+      continue
+    }
+    last = commitNamed(read, head) ?? last
+    at += head + (recordLength(read, head) ?? headBytes)
   }
 }

@@ -292,7 +292,8 @@ async function beginAgain(
   const names = { account, database, generation, sequence: loaded.head.sequence, lacks }
   const { later } = loaded
   const found = later && (await examine(file, { ...loaded, head: later.commit, sums: later.sums }))
-  if (!later || found?.lacks !== undefined) {
+  const hasAll = later && later.commit.sequence + (found?.commits ?? 0) >= loaded.named
+  if (!later || !hasAll || found?.lacks !== undefined) {
     store.log.error('a history is damaged, and its file is not what is left of it', names)
     throw new HistoryError(
       'damaged',

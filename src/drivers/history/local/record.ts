@@ -76,6 +76,16 @@ export function recordLength(bytes: Buffer, offset: number): number | undefined 
   return lengthOf(count)
 }
 
+/** Where the first whole head is, from an offset on. */
+export function headIn(bytes: Buffer, offset: number): number | undefined {
+  const sign = Buffer.alloc(4)
+  sign.writeUInt32LE(magic)
+  for (let at = bytes.indexOf(sign, offset); at >= 0; at = bytes.indexOf(sign, at + 1)) {
+    if (recordLength(bytes, at) !== undefined) return at
+  }
+  return undefined
+}
+
 /** The commit that a record's head is of, if the head is whole; `undefined` for parts of one too. */
 export function commitNamed(bytes: Buffer, offset: number): number | undefined {
   if (recordLength(bytes, offset) === undefined) return undefined
