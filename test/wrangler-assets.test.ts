@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { withEachWrangler } from '#test/clients.ts'
+import { withNewestAndOldest } from '#test/clients.ts'
 
 // Static assets, with the unmodified wranglers that projects pin.
 
@@ -19,7 +19,7 @@ const worker = `export default {
   },
 }`
 
-withEachWrangler('static assets', (wrangler) => {
+withNewestAndOldest('static assets', (wrangler) => {
   /** The status and the text of what a visitor is shown. */
   async function shown(name: string, path = '/'): Promise<readonly [number, string]> {
     const response = await wrangler.server.visit(name, path)
@@ -65,28 +65,31 @@ withEachWrangler('static assets', (wrangler) => {
     }
   })
 
-  test('what is there is not sent again, what is gone is not shown any more', async () => {
-    const cwd = 'again'
-    await wrangler.project(cwd, assetsOnly, {
-      'public/a.txt': 'a of again',
-      'public/b.txt': 'b of again',
-    })
-    await wrangler.ok(['deploy'], { cwd })
-    await writeFile(join(wrangler.server.folder, cwd, 'public/c.txt'), 'c of again')
-    await rm(join(wrangler.server.folder, cwd, 'public/a.txt'))
-    const said = await wrangler.ok(['deploy'], { cwd })
-    assert.match(said, /1 (new or modified )?static asset|Uploaded 1/i)
-    assert.equal((await shown(cwd, '/a.txt'))[0], 404)
-    assert.deepEqual(await shown(cwd, '/b.txt'), [200, 'b of again'])
-    assert.deepEqual(await shown(cwd, '/c.txt'), [200, 'c of again'])
-    // Nothing at all is sent for the same files once more.
-    await wrangler.ok(['deploy'], { cwd })
-    assert.deepEqual(await shown(cwd, '/c.txt'), [200, 'c of again'])
-    await wrangler.server.restart()
-    assert.deepEqual(await shown(cwd, '/c.txt'), [200, 'c of again'])
-    await wrangler.ok(['delete', '--force'], { cwd })
-    assert.equal((await shown(cwd, '/c.txt'))[0], 404)
-  })
+  wrangler.testAlike(
+    'what is there is not sent again, what is gone is not shown any more',
+    async () => {
+      const cwd = 'again'
+      await wrangler.project(cwd, assetsOnly, {
+        'public/a.txt': 'a of again',
+        'public/b.txt': 'b of again',
+      })
+      await wrangler.ok(['deploy'], { cwd })
+      await writeFile(join(wrangler.server.folder, cwd, 'public/c.txt'), 'c of again')
+      await rm(join(wrangler.server.folder, cwd, 'public/a.txt'))
+      const said = await wrangler.ok(['deploy'], { cwd })
+      assert.match(said, /1 (new or modified )?static asset|Uploaded 1/i)
+      assert.equal((await shown(cwd, '/a.txt'))[0], 404)
+      assert.deepEqual(await shown(cwd, '/b.txt'), [200, 'b of again'])
+      assert.deepEqual(await shown(cwd, '/c.txt'), [200, 'c of again'])
+      // Nothing at all is sent for the same files once more.
+      await wrangler.ok(['deploy'], { cwd })
+      assert.deepEqual(await shown(cwd, '/c.txt'), [200, 'c of again'])
+      await wrangler.server.restart()
+      assert.deepEqual(await shown(cwd, '/c.txt'), [200, 'c of again'])
+      await wrangler.ok(['delete', '--force'], { cwd })
+      assert.equal((await shown(cwd, '/c.txt'))[0], 404)
+    },
+  )
 
   test('a Worker with files: who answers what, and what a secret and a rollback keep', async () => {
     const cwd = 'both'
@@ -130,7 +133,7 @@ withEachWrangler('static assets', (wrangler) => {
     assert.deepEqual(await shown(cwd, '/api/x'), [200, 'one /api/x'])
   })
 
-  test('a preview of a version shows its own files', async () => {
+  wrangler.testAlike('a preview of a version shows its own files', async () => {
     const cwd = 'seen'
     await wrangler.project(
       cwd,
@@ -147,7 +150,7 @@ withEachWrangler('static assets', (wrangler) => {
     assert.deepEqual(await shown(`${id}-${cwd}`), [200, page('next')])
   })
 
-  test('a service binding to a Worker with files reaches both', async () => {
+  wrangler.testAlike('a service binding to a Worker with files reaches both', async () => {
     const cwd = 'caller'
     const target = { assets: { directory: 'public' } }
     await wrangler.project('callee', target, {

@@ -31,45 +31,53 @@ withNewestAndOldest('versions that run side by side', (wrangler) => {
     return response.status === 200 ? response.text() : response.status
   }
 
-  test('visitors get a version by its share, by their key, or by its name', async () => {
-    const cwd = 'split'
-    const one = await deploy(cwd, says('one'))
-    const two = await upload(cwd, 'two', '--tag', 'second')
-    const share = (...given: readonly string[]): Promise<string> =>
-      wrangler.ok(['versions', 'deploy', ...given, '-y'], { cwd })
-    const visitors = Array.from({ length: 40 }, (_, n) => `visitor ${n}`)
-    const seenBy = async (): Promise<readonly (string | number)[]> =>
-      Promise.all(visitors.map((visitor) => at(cwd, { [key]: visitor })))
+  wrangler.testAlike(
+    'visitors get a version by its share, by their key, or by its name',
+    async () => {
+      const cwd = 'split'
+      const one = await deploy(cwd, says('one'))
+      const two = await upload(cwd, 'two', '--tag', 'second')
+      const share = (...given: readonly string[]): Promise<string> =>
+        wrangler.ok(['versions', 'deploy', ...given, '-y'], { cwd })
+      const visitors = Array.from({ length: 40 }, (_, n) => `visitor ${n}`)
+      const seenBy = async (): Promise<readonly (string | number)[]> =>
+        Promise.all(visitors.map((visitor) => at(cwd, { [key]: visitor })))
 
-    // A version without traffic is there for those who name it.
-    await share(`${one}@100%`, `${two}@0%`)
-    assert.deepEqual(new Set(await seenBy()), new Set(['one']))
-    assert.equal(await at(cwd, { [overrides]: `other="${one}", ${cwd}="${two}"` }), 'two')
-    assert.equal(await at(cwd, { [overrides]: `${cwd}=${two}` }), 'one')
+      // A version without traffic is there for those who name it.
+      await share(`${one}@100%`, `${two}@0%`)
+      assert.deepEqual(new Set(await seenBy()), new Set(['one']))
+      assert.equal(await at(cwd, { [overrides]: `other="${one}", ${cwd}="${two}"` }), 'two')
+      assert.equal(await at(cwd, { [overrides]: `${cwd}=${two}` }), 'one')
 
-    let before = await seenBy()
-    for (const percentage of [12.5, 50, 90]) {
-      await share(`${one}@${100 - percentage}%`, `${two}@${percentage}%`)
-      const now = await seenBy()
-      assert.deepEqual(await seenBy(), now, 'a key keeps to its version')
-      for (const [index, version] of before.entries()) {
-        if (version === 'two') assert.equal(now[index], 'two', `${percentage} % ${visitors[index]}`)
+      let before = await seenBy()
+      for (const percentage of [12.5, 50, 90]) {
+        await share(`${one}@${100 - percentage}%`, `${two}@${percentage}%`)
+        const now = await seenBy()
+        assert.deepEqual(await seenBy(), now, 'a key keeps to its version')
+        for (const [index, version] of before.entries()) {
+          if (version === 'two')
+            assert.equal(now[index], 'two', `${percentage} % ${visitors[index]}`)
+        }
+        before = now
       }
-      before = now
-    }
-    assert.deepEqual(new Set(before), new Set(['one', 'two']))
-    assert.equal(await at(cwd, { [overrides]: `${cwd}="${one}"`, [key]: 'any' }), 'one')
+      assert.deepEqual(new Set(before), new Set(['one', 'two']))
+      assert.equal(await at(cwd, { [overrides]: `${cwd}="${one}"`, [key]: 'any' }), 'one')
 
-    await share('--version-id', two, '--percentage', '100')
-    if (!wrangler.lacks('tags in versions deploy')) {
-      await share('--version-tag', 'second@25%', '--version-id', one)
-      await share('--version-tag', 'second@100%')
-    }
-    assert.deepEqual(new Set(await seenBy()), new Set(['two']))
-    assert.equal(await at(cwd, { [overrides]: `${cwd}="${one}"` }), 'two', 'it is deployed no more')
-    const refused = ['versions', 'deploy', `${one}@60%`, `${two}@60%`, '-y']
-    await wrangler.fails(refused, /100/, { cwd })
-  })
+      await share('--version-id', two, '--percentage', '100')
+      if (!wrangler.lacks('tags in versions deploy')) {
+        await share('--version-tag', 'second@25%', '--version-id', one)
+        await share('--version-tag', 'second@100%')
+      }
+      assert.deepEqual(new Set(await seenBy()), new Set(['two']))
+      assert.equal(
+        await at(cwd, { [overrides]: `${cwd}="${one}"` }),
+        'two',
+        'it is deployed no more',
+      )
+      const refused = ['versions', 'deploy', `${one}@60%`, `${two}@60%`, '-y']
+      await wrangler.fails(refused, /100/, { cwd })
+    },
+  )
 
   test('a version is previewed at a host of its own, and runs beside what is deployed', async () => {
     const cwd = 'preview-me'
