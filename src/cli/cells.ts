@@ -3,10 +3,11 @@ import { z } from 'zod'
 import { ApiClient } from './api-client.ts'
 import { bytesText, parse, table } from './terminal.ts'
 
-export const cellsHelp = `bindery cells [--account ID]     how the processes of Workers are`
+export const cellsHelp = `bindery cells [--account ID]     how the processes of Workers and databases are`
 
 const cellRow = z.object({
   workers: z.array(z.string()),
+  databases: z.object({ product: z.string(), open: z.number() }).nullable(),
   preview: z.boolean(),
   state: z.string(),
   memory_bytes: z.number().nullable(),
@@ -25,9 +26,9 @@ export async function cells(args: readonly string[]): Promise<void> {
   const rows = z.array(cellRow).parse(await client.get(`${path}/cells`))
   process.stdout.write(
     table(
-      ['WORKERS', 'STATE', 'MEMORY', 'CPU', 'DEATHS', 'LAST DEATH'],
+      ['CONTENT', 'STATE', 'MEMORY', 'CPU', 'DEATHS', 'LAST DEATH'],
       rows.map((row) => [
-        `${row.workers.join(', ')}${row.preview ? ' (preview)' : ''}`,
+        contentOf(row),
         row.next_start_on === null ? row.state : `${row.state} until ${row.next_start_on}`,
         row.memory_bytes === null ? '' : bytesText(row.memory_bytes),
         row.cpu_ms === null ? '' : `${(row.cpu_ms / 1_000).toFixed(1)} s`,
@@ -36,6 +37,14 @@ export async function cells(args: readonly string[]): Promise<void> {
       ]),
     ),
   )
+}
+
+function contentOf({ workers, databases, preview }: CellRow): string {
+  if (databases) {
+    const { product, open } = databases
+    return `${open} ${open === 1 ? 'database' : 'databases'} (${product})`
+  }
+  return `${workers.join(', ')}${preview ? ' (preview)' : ''}`
 }
 
 /** The first line is enough here: a stack is in the API. */

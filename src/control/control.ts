@@ -159,7 +159,7 @@ function apiOf(options: ControlOptions, parts: Parts): AppOptions {
     accountRoutes: [
       ...accountRoutes(ofIdentities),
       ...emptyAccountRoutes,
-      ...cellRoutes(options.host),
+      ...cellRoutes(options.host, options.databases),
       ...objectRoutes({ ...options, directory: classStore, files: options.objectFiles }),
       ...scriptRoutes(ofWorkers),
       ...scheduleRoutes({ ...options, ...parts }),

@@ -9,6 +9,22 @@ import type { AccountId } from '#contract/ids.ts'
 export interface Databases {
   /** The files of one product. `engine` is its Worker: a module of one file, without imports but `cloudflare:workers`. */
   open(product: { readonly name: string; readonly engine: URL }): DatabaseFiles
+
+  /** The processes that databases of an account are in at the moment. */
+  status(account: AccountId): readonly DatabaseCellStatus[]
+}
+
+export type DatabaseCellStatus = {
+  /** Whose databases: what `open` was told. */
+  readonly product: string
+  /** Databases that it has open. */
+  readonly open: number
+  /** ISO 8601. */
+  readonly startedAt: string
+  readonly pid: number
+  /** Absent where the system does not say. */
+  readonly memoryBytes?: number
+  readonly cpuMs?: number
 }
 
 /** One file. Its generations are files of their own: a restore makes the next, and leaves this as it is. */

@@ -1,6 +1,6 @@
 import { Gate } from '#contract/gate.ts'
 import type { AccountId } from '#contract/ids.ts'
-import type { DatabaseFile } from '#contract/ports/databases.ts'
+import type { DatabaseCellStatus, DatabaseFile } from '#contract/ports/databases.ts'
 import { DatabaseCell } from './cell.ts'
 import type { DatabaseContext } from './host-options.ts'
 import { ownCells, sharedCells } from './limits.ts'
@@ -45,8 +45,17 @@ export class AccountCells {
     if (cell) this.#apart.set(database, cell)
   }
 
+  /** Of those that have a process. */
+  status(): readonly DatabaseCellStatus[] {
+    return this.#cells().flatMap((cell) => cell.status ?? [])
+  }
+
   async stop(): Promise<void> {
-    await Promise.all([...this.#shared.values(), ...this.#own].map((cell) => cell.stop()))
+    await Promise.all(this.#cells().map((cell) => cell.stop()))
+  }
+
+  #cells(): readonly DatabaseCell[] {
+    return [...this.#shared.values(), ...this.#own]
   }
 
   #newCell(): DatabaseCell {

@@ -1,6 +1,6 @@
 import type { Gate } from '#contract/gate.ts'
 import type { AccountId } from '#contract/ids.ts'
-import { DatabaseError } from '#contract/ports/databases.ts'
+import { type DatabaseCellStatus, DatabaseError } from '#contract/ports/databases.ts'
 import { BackOff } from '#runtime/back-off.ts'
 import type { DatabaseContext } from './host-options.ts'
 import { Incarnation, type Seat } from './incarnation.ts'
@@ -34,6 +34,19 @@ export class DatabaseCell {
 
   get pid(): number | undefined {
     return this.#current?.pid
+  }
+
+  /** `undefined` while there is no process. */
+  get status(): DatabaseCellStatus | undefined {
+    const current = this.#current
+    if (!current || current.isGone) return undefined
+    return {
+      product: this.#context.product,
+      open: current.openFiles,
+      startedAt: new Date(this.#startedAt).toISOString(),
+      pid: current.pid,
+      ...current.usage,
+    }
   }
 
   /** Opens a file in it, starting a process if there is none. Throws what a start or a history does. */

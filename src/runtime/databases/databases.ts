@@ -6,6 +6,7 @@ import { messageOf } from '#contract/errors.ts'
 import type { AccountId } from '#contract/ids.ts'
 import {
   DatabaseError,
+  type DatabaseCellStatus,
   type DatabaseFile,
   type DatabaseFiles,
   type DatabaseReply,
@@ -51,6 +52,10 @@ class Products implements Databases, AsyncDisposable {
     })
     this.#products.push(product)
     return product
+  }
+
+  status(account: AccountId): readonly DatabaseCellStatus[] {
+    return this.#products.flatMap((product) => product.status(account))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -164,6 +169,10 @@ class Product implements DatabaseFiles {
         if (!ends.includes(end)) await rm(join(folder, name), { force: true })
       }
     }
+  }
+
+  status(account: AccountId): readonly DatabaseCellStatus[] {
+    return this.#accounts.get(account)?.status() ?? []
   }
 
   /** From now on nothing more is called. */

@@ -118,6 +118,12 @@ export class Incarnation {
     return this.#process.pid
   }
 
+  /** What it uses, as far as the system says. */
+  get usage(): { readonly memoryBytes?: number; readonly cpuMs?: number } {
+    const usage = this.#process.usage()
+    return usage ? { memoryBytes: usage.memoryBytes, cpuMs: Math.round(usage.cpuMs) } : {}
+  }
+
   /** How many posts it has answered. */
   get answered(): number {
     return this.#line.answered
