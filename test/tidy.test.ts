@@ -49,6 +49,7 @@ const ownFiles: Readonly<Record<string, RegExp>> = {
   queues:
     /^(clock-view|consumer-api|deliveries|delivery|due|insert-store|message-api|message-store|pace|pull-api|queue-api|queues|sender|settle|subscription-api|subscription-store|upkeep)\.ts$/,
   'rate-limiting': /^counters\.ts$/,
+  'secrets-store': /^(access-log|data-keys)\.ts$/,
   r2: /^(body|bucket-api|bucket-store|conditions|content-store|cors|courier|crc|credentials|datasets|digests|domain-api|http|key-api|key-store|listing|native|notices-store|notification-api|object-api|object-store|operation|parts|public-buckets|range|records|rules|rules-api|s3|s3-[a-z]+|sealing|settings|upkeep|upload-store)\.ts$/,
 }
 

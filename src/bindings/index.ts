@@ -7,6 +7,7 @@ import { kvNamespace } from './kv/binding.ts'
 import { queue } from './queues/binding.ts'
 import { r2Bucket } from './r2/binding.ts'
 import { rateLimit } from './rate-limiting/binding.ts'
+import { secretsStoreSecret } from './secrets-store/binding.ts'
 import { secretKey, secretText } from './secrets/binding.ts'
 import { service } from './service/binding.ts'
 import { versionMetadata } from './version-metadata/binding.ts'
@@ -24,6 +25,7 @@ export const bindings: readonly Binding[] = [
   rateLimit,
   secretText,
   secretKey,
+  secretsStoreSecret,
   service,
   versionMetadata,
 ]
