@@ -41,6 +41,7 @@ const missing: Readonly<Record<string, readonly WranglerVersion[]>> = {
   'queues subscription': ['3.114'],
   ratelimits: ['3.114'],
   'rules in run_worker_first': ['3.114'],
+  'secrets-store': ['3.114'],
   'tags in versions deploy': ['3.114'],
   'null in secret bulk': ['3.114'],
   'null in versions secret bulk': ['3.114', '4.123'],

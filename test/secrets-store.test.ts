@@ -43,6 +43,11 @@ async function secret(at: string, name: string, value: string, scopes = ['worker
   return z.tuple([made]).parse(all)[0].id
 }
 
+async function database(): Promise<string> {
+  const created = await call(place, 'POST', '~/d1/database', { name: 'formats' })
+  return z.object({ uuid: z.string() }).parse(created).uuid
+}
+
 const bound = (store_id: string, secret_name: string, name = 'KEY'): object => ({
   type: 'secrets_store_secret',
   name,
@@ -88,7 +93,7 @@ suite('secrets of stores in deployed Workers', () => {
     assert.deepEqual(await read('first'), missing)
   })
 
-  test('in Workers of any age and format', async () => {
+  test('in Workers of any age', async () => {
     const at = await store('ages')
     await secret(at, 'SHARED', 'of any age')
     const bindings = [bound(at, 'SHARED')]
@@ -97,18 +102,37 @@ suite('secrets of stores in deployed Workers', () => {
       await deploy(place, 'age', { code: reader, bindings, metadata })
       assert.deepEqual(await read('age'), { value: 'of any age' }, date)
     }
-    for (const date of ['2021-01-01', '2026-11-01']) {
-      const form = formOf({ code: '', bindings })
-      form.delete('index.js')
-      const metadata = { body_part: 'script', compatibility_date: date, bindings }
+  })
+
+  test('and not in the service-worker format, for which workerd has no such clients', async () => {
+    const at = await store('formats')
+    await secret(at, 'SHARED', 'v')
+    const script = `addEventListener('fetch', (event) => event.respondWith(new Response('old')))`
+    const old = (bindings: readonly object[]): FormData => {
+      const form = new FormData()
+      const metadata = { body_part: 'script', compatibility_date: '2021-01-01', bindings }
       form.set('metadata', JSON.stringify(metadata))
-      const script = `addEventListener('fetch', (event) => event.respondWith(
-        KEY.get().then((value) => Response.json({ value }))))`
       form.set('script', new File([script], 'script', { type: 'application/javascript' }))
-      await call(place, 'PUT', '~/workers/scripts/old', form)
-      await call(place, 'POST', '~/workers/scripts/old/subdomain', { enabled: true })
-      assert.deepEqual(await read('old'), { value: 'of any age' }, date)
+      return form
     }
+    const path = '~/workers/scripts/old'
+    const limit = { namespace_id: '1', simple: { limit: 1, period: 10 } }
+    for (const binding of [
+      bound(at, 'SHARED'),
+      { type: 'ratelimit', name: 'KEY', ...limit },
+      { type: 'd1', name: 'KEY', id: await database() },
+    ]) {
+      const { status, errors } = await ask(place, 'PUT', path, old([binding]))
+      assert.equal(status, 400)
+      assert.match(
+        errors[0]?.message ?? '',
+        /"KEY" of type ".*" needs a Worker in the modules format/,
+      )
+    }
+    await call(place, 'PUT', path, old([]))
+    const form = new FormData()
+    form.set('settings', JSON.stringify({ bindings: [bound(at, 'SHARED')] }))
+    assert.equal((await ask(place, 'PATCH', `${path}/settings`, form)).status, 400)
   })
 
   test('are reached by all roads to env, and not while a module loads', async () => {

@@ -7,6 +7,7 @@ import type { Ports } from '#contract/ports.ts'
 import { checkCompatibility } from '#deploy/compatibility.ts'
 import {
   assetsMissing,
+  bindingNeedsModules,
   featureUnavailable,
   noHandlers,
   serviceMissing,
@@ -111,6 +112,7 @@ export class VersionMaker {
         etag: etagOf(upload.mainModule, modules),
       }
       const plan = await this.#options.registry.plan(draft)
+      checkFormat(plan)
       await this.#checkServices(plan, entries)
       const { exports, startupTimeMs } = upload.isFilesOnly ? noCode : await this.#check(plan)
       const { key, isDeployed } = facts
@@ -152,6 +154,7 @@ export class VersionMaker {
       compatibilityFlags: [...flags],
     }
     const plan = await this.#options.registry.plan(version)
+    checkFormat(plan)
     await this.#checkServices(plan, entries)
     const isOtherwise = JSON.stringify([date, flags]) !== compatibilityText(previous)
     if (!isOtherwise) return { version, plan }
@@ -268,6 +271,16 @@ export class VersionMaker {
     if (!report.ok) throw uploadInvalid(report.message)
     if (!report.exports.hasDefault && report.exports.named.length === 0) throw noHandlers()
     return report
+  }
+}
+
+/** Clients that workerd has none of its own for are modules, which a service worker can't have. */
+function checkFormat({ code, bindings }: WorkerPlan): void {
+  if (code.format === 'modules') return
+  for (const { name, type, wire } of bindings) {
+    if (wire.type !== 'backend') continue
+    if (wire.client === 'd1' || typeof wire.client === 'object')
+      throw bindingNeedsModules(name, type)
   }
 }
 

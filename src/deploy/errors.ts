@@ -73,6 +73,13 @@ export const bindingInvalid = defineError(
     `The binding "${name}" of type "${type}" is invalid: ${reason}.`,
 )
 
+export const bindingNeedsModules = defineError(
+  10021,
+  400,
+  (name: string, type: string) =>
+    `The binding "${name}" of type "${type}" needs a Worker in the modules format: export a default handler instead of calling addEventListener.`,
+)
+
 export const serviceMissing = defineError(
   10143,
   400,
