@@ -49,12 +49,18 @@ const jsonRoutes: readonly (readonly [method: string, path: string])[] = [
   ['POST', 'queues/QUEUE/messages/peek'],
   ['POST', 'queues/QUEUE/messages/purge'],
   ['POST', 'event_subscriptions/subscriptions'],
+  ['POST', 'secrets_store/stores'],
+  ['POST', 'secrets_store/stores/STORE/secrets'],
+  ['DELETE', 'secrets_store/stores/STORE/secrets'],
+  ['PATCH', 'secrets_store/stores/STORE/secrets/SECRET'],
+  ['POST', 'secrets_store/stores/STORE/secrets/SECRET/duplicate'],
 ]
 
 /** These take an empty list. */
 const listRoute = /\/bulk(\/delete)?$/
 /** These take as much as an upload may have. */
-const largeRoute = /\/scripts\/steady$|\/steady\/versions$|\/bulk(\/delete)?$/
+const largeRoute =
+  /\/scripts\/steady$|\/steady\/versions$|\/bulk(\/delete)?$|^POST .*\/STORE\/secrets$/
 
 const bodies: readonly (readonly [title: string, body: string])[] = [
   ['a list', '[]'],
@@ -70,19 +76,25 @@ const bodies: readonly (readonly [title: string, body: string])[] = [
 suite('bodies', () => {
   let namespace: string
   let queue: string
+  let secret: Secret
   before(async () => {
     namespace = await makeNamespace('bodies')
     queue = await makeQueue('bodies')
+    secret = await makeSecret('bodies')
   })
 
   for (const [method, path] of jsonRoutes) {
     test(`${method} ${path}`, async () => {
-      const to = pathOf(path).replace('NS', namespace).replace('QUEUE', queue)
+      const to = pathOf(path)
+        .replace('NS', namespace)
+        .replace('QUEUE', queue)
+        .replace('STORE', secret.store_id)
+        .replace('SECRET', secret.id)
       for (const [title, body] of bodies) {
         if (body === '[]' && listRoute.test(path)) continue
         const headers = { 'content-type': 'application/json' }
         const answer = await server.refuse(method, to, { body, headers })
-        const isLarge = title === 'two megabytes' && !largeRoute.test(path)
+        const isLarge = title === 'two megabytes' && !largeRoute.test(`${method} ${path}`)
         assert.equal(answer.status, isLarge ? 413 : 400, `${title}: ${answer.text}`)
       }
     })
@@ -362,6 +374,18 @@ async function makeNamespace(title: string): Promise<string> {
 async function makeQueue(name: string): Promise<string> {
   const { envelope } = await server.call('POST', pathOf('queues'), { json: { queue_name: name } })
   return z.object({ queue_id: z.string() }).parse(envelope?.result).queue_id
+}
+
+const aSecret = z.object({ id: z.string(), store_id: z.string() })
+type Secret = z.output<typeof aSecret>
+
+async function makeSecret(name: string): Promise<Secret> {
+  const stores = pathOf('secrets_store/stores')
+  const made = await server.call('POST', stores, { json: { name } })
+  const { id } = z.object({ id: z.string() }).parse(made.envelope?.result)
+  const json = [{ name, value: 'v', scopes: ['workers'] }]
+  const { envelope } = await server.call('POST', `${stores}/${id}/secrets`, { json })
+  return z.tuple([aSecret]).parse(envelope?.result)[0]
 }
 
 async function issue(grant: object): Promise<string> {

@@ -38,8 +38,9 @@ async function store(name: string, at = place): Promise<string> {
   return made.parse(await call(at, 'POST', root, { name })).id
 }
 
-async function secret(at: string, name: string, value: string, scopes = ['workers']) {
-  const all = await call(place, 'POST', `${root}/${at}/secrets`, [{ name, value, scopes }])
+async function secret(at: string, name: string, value: string): Promise<string> {
+  const body = [{ name, value, scopes: ['workers'] }]
+  const all = await call(place, 'POST', `${root}/${at}/secrets`, body)
   return z.tuple([made]).parse(all)[0].id
 }
 
@@ -154,7 +155,8 @@ suite('secrets of stores in deployed Workers', () => {
   test('an upload is refused if it names what is not there; settings show what is bound', async () => {
     const at = await store('uploads')
     await secret(at, 'THERE', 'sesame')
-    await secret(at, 'UNSCOPED', 'sesame', ['dex'])
+    const unscoped = [{ name: 'UNSCOPED', value: 'sesame', scopes: ['dex'] }]
+    await call(place, 'POST', `${root}/${at}/secrets`, unscoped)
     const other = await otherAccount(server, 'other')
     const theirs = await store('theirs', other)
     const body = [{ name: 'THERE', value: 'v', scopes: ['workers'] }]

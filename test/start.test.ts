@@ -73,6 +73,7 @@ suite('npm start', () => {
       assert.deepEqual(Object.keys(shown), [
         'Environment variables',
         'Secrets',
+        'Secrets Store',
         'Static assets',
         'KV',
         'R2',
@@ -88,6 +89,7 @@ suite('npm start', () => {
       assert.partialDeepStrictEqual(shown['R2'], { end: 'here', delimitedPrefixes: ['postcards/'] })
       assert.partialDeepStrictEqual(shown['D1'], { inserted: { path: '/json' }, rowsWritten: 1 })
       assert.partialDeepStrictEqual(shown['Rate Limiting'], { success: true })
+      assert.partialDeepStrictEqual(shown['Secrets Store'], { length: 8 })
       assert.deepEqual(shown['Service bindings'], {
         http: 'tour-greeter got GET /some/path',
         rpc: 'Welcome, traveller!',

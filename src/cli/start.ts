@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { globSync, readFileSync } from 'node:fs'
-import { readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { z } from 'zod'
 import { readConfig } from '#config'
 import { OperatorError } from '#contract/errors.ts'
 import { type RunningServer, startServer } from '#main'
@@ -36,13 +37,11 @@ async function deployTour(server: RunningServer): Promise<void> {
   const wanted = fingerprint()
   const deployed = await readFile(stamp, 'utf8').catch(() => '')
   if (deployed === wanted && (await isDeployed(server, 'tour'))) return
-  for (const [name, folder] of [
-    ['tour-greeter', join(tour, 'greeter')],
-    ['tour', tour],
-  ] as const) {
-    process.stdout.write(`Deploying ${name} with wrangler ...\n`)
-    await wranglerDeploy(server, folder)
-  }
+  const greeter = join(tour, 'greeter')
+  process.stdout.write('Deploying tour-greeter with wrangler ...\n')
+  await wranglerDeploy(server, greeter, join(greeter, 'wrangler.jsonc'))
+  process.stdout.write('Deploying tour with wrangler ...\n')
+  await wranglerDeploy(server, tour, await tourConfig(server))
   await writeFile(stamp, wanted)
 }
 
@@ -60,17 +59,60 @@ async function isDeployed(server: RunningServer, name: string): Promise<boolean>
   return Array.isArray(workers) && workers.some((worker) => worker.id === name)
 }
 
+const tourFile = z.looseObject({
+  main: z.string(),
+  assets: z.looseObject({ directory: z.string() }),
+})
+
+/** Writes the tour's configuration with the ids of what was made for it; gives its path. */
+async function tourConfig(server: RunningServer): Promise<string> {
+  const text = await readFile(join(tour, 'wrangler.jsonc'), 'utf8')
+  // It has no comments: commas that trail are what JSON has not.
+  const { main, assets, ...rest } = tourFile.parse(
+    JSON.parse(text.replaceAll(/,(?=\s*[}\]])/g, '')),
+  )
+  const config = {
+    ...rest,
+    main: join(tour, main),
+    assets: { ...assets, directory: join(tour, assets.directory) },
+    secrets_store_secrets: [await tourSecret(server)],
+  }
+  const folder = join(server.config.dataDirectory, 'tour')
+  await mkdir(folder, { recursive: true })
+  const path = join(folder, 'wrangler.json')
+  await writeFile(path, JSON.stringify(config, null, 2))
+  return path
+}
+
+const named = z.array(z.object({ id: z.string(), name: z.string() }))
+
+/** A secret in a store, made if they are not there: wrangler makes neither as it deploys. */
+async function tourSecret(server: RunningServer): Promise<object> {
+  const client = await ApiClient.of(server.config.dataDirectory)
+  const stores = `/accounts/${client.account}/secrets_store/stores`
+  const known = named.parse(await client.get(`${stores}?per_page=100`))
+  const made = async (): Promise<unknown> => client.call('POST', stores, { name: 'tour' })
+  const store =
+    known.find(({ name }) => name === 'tour') ?? z.object({ id: z.string() }).parse(await made())
+  const secrets = `${stores}/${store.id}/secrets`
+  const name = 'combination'
+  const there = named.parse(await client.get(`${secrets}?search=${name}`))
+  if (!there.some((secret) => secret.name === name)) {
+    await client.call('POST', secrets, [{ name, value: '17-32-05', scopes: ['workers'] }])
+  }
+  return { binding: 'COMBINATION', store_id: store.id, secret_name: name }
+}
+
 /** Runs wrangler as a user would; what it printed is shown only if it failed. */
-async function wranglerDeploy(server: RunningServer, folder: string): Promise<void> {
+async function wranglerDeploy(
+  server: RunningServer,
+  folder: string,
+  config: string,
+): Promise<void> {
   const client = await ApiClient.of(server.config.dataDirectory)
   const child = spawn(
     process.execPath,
-    [
-      join(root, 'node_modules', 'wrangler', 'bin', 'wrangler.js'),
-      'deploy',
-      '-c',
-      join(folder, 'wrangler.jsonc'),
-    ],
+    [join(root, 'node_modules', 'wrangler', 'bin', 'wrangler.js'), 'deploy', '-c', config],
     {
       cwd: folder,
       stdio: ['ignore', 'pipe', 'pipe'],

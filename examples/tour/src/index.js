@@ -17,6 +17,17 @@ const stops = [
         : `set, ${env.PASSPHRASE.length} characters long`,
   },
   {
+    title: 'Secrets Store',
+    code: 'await env.COMBINATION.get()',
+    run: async ({ env }) =>
+      env.COMBINATION === undefined
+        ? 'Not bound: npm start makes a store and binds a secret of it'
+        : {
+            length: (await env.COMBINATION.get()).length,
+            look: 'a new value is seen without a deploy: npx wrangler secrets-store secret update',
+          },
+  },
+  {
     title: 'Static assets',
     code: "await env.ASSETS.fetch('https://tour/postcard.svg')",
     run: async ({ env }) => {

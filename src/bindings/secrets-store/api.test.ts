@@ -154,9 +154,9 @@ suite('secrets', () => {
       ],
       [{}, { comment: '', scopes: ['access', 'workers'] }],
     ]
-    for (const [change, after] of changes) {
+    for (const [change, shows] of changes) {
       const changed = await ask('PATCH', path, json(change))
-      assert.deepEqual(changed.result, { ...shown, modified, ...after })
+      assert.deepEqual(changed.result, { ...shown, modified, ...shows })
     }
     assert.equal((await ask('DELETE', path)).result, null)
     assert.deepEqual(
@@ -233,6 +233,9 @@ suite('secrets', () => {
     }
     const large = { body: `"${'x'.repeat(8 * 1024 * 1024)}"` }
     assert.equal((await ask('POST', `/stores/${at}/secrets`, large)).status, 413)
+    const tooLarge = { body: `"${'x'.repeat(512 * 1024)}"` }
+    const { status } = await ask('PATCH', `/stores/${at}/secrets/${id}`, tooLarge)
+    assert.equal(status, 413)
     const { result } = await ask('GET', `/stores/${at}/secrets`)
     assert.deepEqual(
       result.map(({ name }: { name: string }) => name),
@@ -248,6 +251,8 @@ suite('secrets', () => {
     const { result } = await ask('POST', `/stores/${at}/secrets`, json(nulls))
     const ids = result.map(({ id }: { id: string }) => id)
     assert.equal(ids.length, 10)
+    const change = { value: '\u0000'.repeat(65_536) }
+    assert.equal((await ask('PATCH', `/stores/${at}/secrets/${ids[0]}`, json(change))).status, 200)
     await ask('DELETE', `/stores/${at}/secrets`, json(ids))
   })
 

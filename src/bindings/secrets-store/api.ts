@@ -5,7 +5,7 @@ import { pageInfo, pageQuery, succeed } from '#contract/envelope.ts'
 import { gather } from '#contract/gather.ts'
 import { parseJson } from '#contract/json-text.ts'
 import * as errors from './errors.ts'
-import { bodyBytes, drainBytes, page, secretsPerAccount } from './limits.ts'
+import { bodyBytes, drainBytes, page, secretsBodyBytes, secretsPerAccount } from './limits.ts'
 import {
   bulkDeleteBody,
   duplicateBody,
@@ -22,7 +22,10 @@ type Operation = {
   readonly url: URL
   readonly caller: Caller
   /** The body, read by a schema. Throws an `ApiError`. */
-  readonly body: <Schema extends z.ZodType>(schema: Schema) => Promise<z.output<Schema>>
+  readonly body: <Schema extends z.ZodType>(
+    schema: Schema,
+    limit?: number,
+  ) => Promise<z.output<Schema>>
 }
 /** An operation on one store, which is the caller's. */
 type StoreOperation = Operation & { readonly store: Store }
@@ -45,7 +48,7 @@ export function secretsStoreApi(store: SecretsStore): ApiMount {
         const operation: Operation = {
           url: new URL(c.req.raw.url),
           caller: c.env.caller,
-          body: (schema) => readBody(c.req.raw, schema),
+          body: (schema, limit = bodyBytes) => readBody(c.req.raw, schema, limit),
         }
         return run(await prepare(operation, (name) => c.req.param(name) ?? ''))
       })
@@ -125,7 +128,7 @@ function storeRoutes(store: SecretsStore): readonly Route<StoreOperation>[] {
       'POST',
       '/stores/:store/secrets',
       async ({ store: of, body }) => {
-        const made = await store.createSecrets(of, await body(newSecretsBody))
+        const made = await store.createSecrets(of, await body(newSecretsBody, secretsBodyBytes))
         return succeed(made.map(shownSecret))
       },
     ],
@@ -244,9 +247,10 @@ function readQuery<Schema extends z.ZodType>(
 async function readBody<Schema extends z.ZodType>(
   request: Request,
   schema: Schema,
+  limit: number,
 ): Promise<z.output<Schema>> {
-  const { bytes } = await gather(request.body ?? [], bodyBytes, drainBytes)
-  if (!bytes) throw errors.bodyTooLarge(bodyBytes)
+  const { bytes } = await gather(request.body ?? [], limit, drainBytes)
+  if (!bytes) throw errors.bodyTooLarge(limit)
   let value: unknown
   try {
     value = parseJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes))

@@ -14,7 +14,7 @@ const scenarios: Record<string, Scenario> = {
   },
   surface: (secret) => [
     typeof secret,
-    `${secret}`,
+    ''.concat(secret as never),
     Object.keys(secret),
     'fetcher' in secret,
     'fetch' in secret,

@@ -15,8 +15,10 @@ export const nameLength = 255
 export const commentLength = 1_024
 /** Secrets that one call makes or deletes, and stores. */
 export const perCall = 100
-/** Bytes of the body of a call: that many values of full size, and what is around them. */
-export const bodyBytes = 8 * 1024 * 1024
+/** Bytes of the body of a call that makes secrets: that many of full size, and what is around them. */
+export const secretsBodyBytes = 8 * 1024 * 1024
+/** Bytes of any other body: a value of full size, all of it escaped, and what is around it. */
+export const bodyBytes = 512 * 1024
 /** Bytes of a too large body that are read and dropped so that the caller hears why. */
 export const drainBytes = 64 * 1024 * 1024
 /** Items of a page of a list: what wrangler asks for, and the most. */

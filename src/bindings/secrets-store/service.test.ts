@@ -138,10 +138,10 @@ suite('what a Worker asks for', () => {
       const at = await house.store()
       const id = await house.secret(at, 'KEY', '0')
       let acknowledged = 0
-      let isOver = false
+      const over = new AbortController()
       const reader = async (): Promise<number> => {
         let reads = 0
-        for (; !isOver; reads++) {
+        for (; !over.signal.aborted; reads++) {
           const least = acknowledged
           const [status, value] = await house.get(at, 'KEY')
           assert.ok(status === 200 && Number(value) >= least, `${value} after ${least}`)
@@ -154,7 +154,7 @@ suite('what a Worker asks for', () => {
         await house.api('PATCH', `/stores/${at}/secrets/${id}`, { value: String(n) })
         acknowledged = n
       }
-      isOver = true
+      over.abort()
       assert.ok((await Promise.all(readers)).every((reads) => reads > 0))
     }))
 })
