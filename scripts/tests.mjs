@@ -24,6 +24,7 @@ const long = [
   'acme',
   'releases',
   'wrangler-kv',
+  'wrangler-secrets-store',
   'wrangler-queues',
   'objects',
   'programs',

@@ -382,9 +382,9 @@ type Secret = z.output<typeof aSecret>
 async function makeSecret(name: string): Promise<Secret> {
   const stores = pathOf('secrets_store/stores')
   const made = await server.call('POST', stores, { json: { name } })
-  const { id } = z.object({ id: z.string() }).parse(made.envelope?.result)
+  const store = z.object({ id: z.string() }).parse(made.envelope?.result).id
   const json = [{ name, value: 'v', scopes: ['workers'] }]
-  const { envelope } = await server.call('POST', `${stores}/${id}/secrets`, { json })
+  const { envelope } = await server.call('POST', `${stores}/${store}/secrets`, { json })
   return z.tuple([aSecret]).parse(envelope?.result)[0]
 }
 

@@ -275,6 +275,7 @@ suite('secrets', () => {
       secret('a-key', { comment: 'apple' }),
       secret('c', { comment: 'A key', scopes: ['dex'] }),
     )
+    clock.moveBy(1)
     await ask('PATCH', `/stores/${at}/secrets/${b}`, json({ value: 'changed' }))
     clock.moveBy(1)
     await ask('PATCH', `/stores/${at}/secrets/${a}`, json({ comment: 'apple' }))
@@ -284,7 +285,7 @@ suite('secrets', () => {
       ['?order=name&direction=asc', [a, b, c]],
       ['?order=name', [c, b, a]],
       ['?order=comment&direction=asc', [c, b, a]],
-      ['?order=modified', [a, c, b]],
+      ['?order=modified', [a, b, c]],
       ['?search=KEY', [c, a, b]],
       ['?search=zebra', [b]],
       ['?search=%25', []],
