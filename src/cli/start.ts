@@ -84,19 +84,19 @@ async function tourConfig(server: RunningServer): Promise<string> {
   return path
 }
 
-const named = z.array(z.object({ id: z.string(), name: z.string() }))
+const made = z.object({ id: z.string(), name: z.string() })
 
 /** A secret in a store, made if they are not there: wrangler makes neither as it deploys. */
 async function tourSecret(server: RunningServer): Promise<object> {
   const client = await ApiClient.of(server.config.dataDirectory)
   const stores = `/accounts/${client.account}/secrets_store/stores`
-  const known = named.parse(await client.get(`${stores}?per_page=100`))
-  const made = async (): Promise<unknown> => client.call('POST', stores, { name: 'tour' })
+  const known = z.array(made).parse(await client.get(`${stores}?per_page=100`))
   const store =
-    known.find(({ name }) => name === 'tour') ?? z.object({ id: z.string() }).parse(await made())
+    known.find(({ name }) => name === 'tour') ??
+    made.parse(await client.call('POST', stores, { name: 'tour' }))
   const secrets = `${stores}/${store.id}/secrets`
   const name = 'combination'
-  const there = named.parse(await client.get(`${secrets}?search=${name}`))
+  const there = z.array(made).parse(await client.get(`${secrets}?search=${name}`))
   if (!there.some((secret) => secret.name === name)) {
     await client.call('POST', secrets, [{ name, value: '17-32-05', scopes: ['workers'] }])
   }

@@ -189,6 +189,7 @@ suite('secrets', () => {
       [create, [secret('A', { value: 5 })], 'invalid_json_body'],
       [create, [secret('A', { value, scopes: [] })], 'secret_scopes_empty'],
       [create, [secret('A', { value, scopes: ['worker'] })], 'secret_scope_invalid'],
+      [create, [secret('A', { value, scopes: Array(7).fill('dex') })], 'secret_scope_invalid'],
       [create, [secret('A', { value, scopes: 'workers' })], 'invalid_json_body'],
       [create, [secret('A', { value, scopes: undefined })], 'invalid_json_body'],
       [create, [secret('A', { value, comment: 'c'.repeat(1025) })], 'secret_comment_too_long'],
@@ -231,6 +232,8 @@ suite('secrets', () => {
       assert.equal(status, 400)
       assert.match(message, /^invalid_json_body: it is not JSON/)
     }
+    const swarm = { body: `[${'{},'.repeat(2_500_000)}{}]` }
+    assert.match((await ask('POST', `/stores/${at}/secrets`, swarm)).message, /<=100 items/)
     const large = { body: `"${'x'.repeat(8 * 1024 * 1024)}"` }
     assert.equal((await ask('POST', `/stores/${at}/secrets`, large)).status, 413)
     const tooLarge = { body: `"${'x'.repeat(512 * 1024)}"` }

@@ -61,8 +61,10 @@ export const scope = z.enum(['workers', 'ai_gateway', 'dex', 'access', 'containe
 export type Scope = z.output<typeof scope>
 
 const scopes = z
-  .array(scope)
+  .array(z.unknown())
   .min(1, 'secret_scopes_empty')
+  .max(scope.options.length, 'secret_scope_invalid')
+  .pipe(z.array(scope))
   .transform((all) => [...new Set(all)])
 
 const comment = z
@@ -70,14 +72,17 @@ const comment = z
   .max(limits.commentLength, `secret_comment_too_long: at most ${limits.commentLength} characters`)
   .superRefine(wellFormed('secret_comment_invalid'))
 
+/** As many as a call may have: counted before each is looked at. */
+const some = <Item extends z.ZodType>(item: Item) =>
+  z.array(z.unknown()).min(1).max(limits.perCall).pipe(z.array(item))
+
 const newStore = z.object({ name: storeName })
 /** One store, or some, as earlier SDKs have it: the answer is of the same shape. */
-export const newStoreBody = z.union([newStore, z.array(newStore).min(1).max(limits.perCall)])
+export const newStoreBody = z.union([newStore, some(newStore)])
 
-export const newSecretsBody = z
-  .array(z.object({ name: secretName, value, scopes, comment: comment.default('') }))
-  .min(1)
-  .max(limits.perCall)
+export const newSecretsBody = some(
+  z.object({ name: secretName, value, scopes, comment: comment.default('') }),
+)
 export type NewSecret = Omit<z.output<typeof newSecretsBody>[number], 'value'> & {
   readonly value: Uint8Array
 }
@@ -94,11 +99,9 @@ export const secretBody = z.object({
 })
 
 /** Ids, each by itself or in an object. */
-export const bulkDeleteBody = z
-  .array(z.union([z.string(), z.object({ id: z.string() })]))
-  .min(1)
-  .max(limits.perCall)
-  .transform((items) => items.map((item) => (typeof item === 'string' ? item : item.id)))
+export const bulkDeleteBody = some(z.union([z.string(), z.object({ id: z.string() })])).transform(
+  (items) => items.map((item) => (typeof item === 'string' ? item : item.id)),
+)
 
 // Queries.
 

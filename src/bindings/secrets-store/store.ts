@@ -123,10 +123,11 @@ export class SecretsStore {
       )
       return made
     } catch (error) {
+      const isTaken = error instanceof SqlError && error.constraint
+      // Of any other failure nobody knows whether the rows are there: then keys stay.
+      if (!isTaken && !(error instanceof SqlExpectationError)) throw error
       for (const { id } of made) await this.#keys.destroy(id)
-      if (error instanceof SqlExpectationError) throw errors.tooManyStores()
-      if (error instanceof SqlError && error.constraint) throw errors.storeNameTaken()
-      throw error
+      throw isTaken ? errors.storeNameTaken() : errors.tooManyStores()
     }
   }
 
@@ -228,7 +229,7 @@ export class SecretsStore {
       sql`UPDATE secret SET sealed = coalesce(${sealed ?? null}, sealed),
             scopes = coalesce(${scopes ? JSON.stringify(scopes) : null}, scopes),
             comment = coalesce(${comment ?? null}, comment),
-            modified_at = max(modified_at, ${clock.now()})
+            modified_at = ${clock.now()}
           WHERE id = ${before.id} AND store = ${store.id}
           RETURNING id, store, name, comment, scopes, created_at, modified_at`,
     ])
