@@ -129,14 +129,21 @@ export type Flight = {
 
 export type Exceeded = { readonly limit: ExceededLimit; readonly isCulprit: boolean }
 
+/** A way out of a Worker. */
+export type Exit = Pick<RoutedWorker, 'account' | 'worker'> & {
+  /** What is offered to whoever asks for a client certificate: see `ExitWire`. */
+  readonly certificate?: string
+}
+
 /** The egress proxy as the runtime sees it: the only way out of a cell. */
 export interface EgressPort {
   /**
    * Listens on `socketPath` for what one Worker sends to the Internet, until disposed of, which ends
    * what is in flight. Resolves once it listens. A stale socket file is removed. A request for which
-   * `take` says `false` is cut off.
+   * `take` says `false` is cut off. Rejects with an `ApiError` if the certificate is not there (any
+   * more). No two ways out share a connection.
    */
-  open(worker: RoutedWorker, socketPath: string, take: TakeSubrequest): Promise<AsyncDisposable>
+  open(exit: Exit, socketPath: string, take: TakeSubrequest): Promise<AsyncDisposable>
 }
 
 /** The runtime as ingress sees it. */

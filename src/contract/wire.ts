@@ -19,6 +19,7 @@ export type Wire =
   | BackendWire
   | WorkerWire
   | ObjectsWire
+  | ExitWire
 
 /** A binding whose back end is ours, reached over the backplane with workerd's native client or with one of ours. */
 export type BackendWire = {
@@ -61,6 +62,19 @@ export type WorkerWire = {
 export type ObjectsWire = {
   readonly type: 'objects'
   readonly namespace: ObjectNamespaceId
+}
+
+/**
+ * A way out of its own, beside that of `fetch`: to the same addresses, offering a client certificate to
+ * whoever asks for one.
+ */
+export type ExitWire = {
+  readonly type: 'exit'
+  /**
+   * The binding's name for it. The key is in no plan and no configuration: the proxy that makes the
+   * connections asks for it (`contract/client-certificates.ts`).
+   */
+  readonly certificate: string
 }
 
 /** A `CryptoKey` made by workerd at start. */

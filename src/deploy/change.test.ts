@@ -38,6 +38,7 @@ const key = binding('KEY', {
   type: 'key',
   key: { format: 'raw', data: 'AAAA', algorithm: { name: 'HMAC' }, usages: ['sign'] },
 })
+const exit = binding('EXIT', { type: 'exit', certificate: 'old' })
 const data = binding('DATA', { type: 'data', base64: 'AAAA' })
 const wasm = binding('WASM', { type: 'wasm', module: 'b.wasm' })
 
@@ -53,7 +54,7 @@ const worker: WorkerPlan = {
     handlers: ['fetch'],
     named: [{ name: 'Rpc', type: 'entrypoint', handlers: [] }],
   },
-  bindings: [text, json, kv, shimmed, service, key],
+  bindings: [text, json, kv, shimmed, service, key, exit],
   objects: [],
 }
 const other: WorkerPlan = { ...worker, worker: workerName.parse('other'), bindings: [] }
@@ -135,6 +136,11 @@ suite('from one cell to another: values change in the running isolate', () => {
 
 suite('from one cell to another: code and shape need a new process', () => {
   hold([
+    [
+      'another client certificate',
+      rebound(worker, binding('EXIT', { type: 'exit', certificate: 'new' })),
+      'cell',
+    ],
     ['another Worker', { ...worker, worker: workerName.parse('mine') }, 'cell'],
     ['another main module', recoded({ mainModule: 'b.js' }), 'cell'],
     ['another content', recoded({ modules: [module('a.js', '1'), module('b.js')] }), 'cell'],

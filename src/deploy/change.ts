@@ -67,6 +67,7 @@ function fixedPartOf(wire: Wire): unknown {
     case 'wasm':
     case 'worker':
     case 'objects':
+    case 'exit':
       return wire
   }
 }

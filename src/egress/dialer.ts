@@ -11,6 +11,8 @@ export type Outside = {
   readonly resolve: Resolve
   /** Whom TLS trusts; absent: the roots that Node brings. */
   readonly secureContext: SecureContext | undefined
+  /** Whether that has a certificate of the Worker's own, for those who ask for one. */
+  readonly offersCertificate: boolean
 }
 
 export type Destination = {
@@ -33,6 +35,11 @@ export class Dialer {
 
   constructor(outside: Outside) {
     this.#outside = outside
+  }
+
+  /** Whether whoever is connected to with TLS may ask for a certificate, and gets one. */
+  get offersCertificate(): boolean {
+    return this.#outside.offersCertificate
   }
 
   /** Connects. Throws a `RefusedError`, or what the system or TLS said. The caller ends it. */

@@ -49,6 +49,42 @@ export function failureOf(error: Error): Failure {
   return failures[code] ?? unknown
 }
 
+// RFC 8446, section 6: what the other end says before it hangs up.
+const alerts: Readonly<Record<string, string>> = {
+  '40': 'handshake failure',
+  '42': 'bad certificate',
+  '43': 'unsupported certificate',
+  '44': 'certificate revoked',
+  '45': 'certificate expired',
+  '46': 'certificate unknown',
+  '48': 'unknown CA',
+  '49': 'access denied',
+  '116': 'certificate required',
+}
+
+/**
+ * What a Worker's `fetch` is answered after an error, and why. `offersCertificate`: the origin could
+ * have had a client certificate, and whoever does not accept one may hang up without a word.
+ */
+export function failureText(error: Error, offersCertificate: boolean): string {
+  return `error code: ${failureOf(error).code}\n${sentenceOf(error, offersCertificate)}\n`
+}
+
+function sentenceOf(error: Error, offersCertificate: boolean): string {
+  const alert = /SSL alert number (\d+)/.exec(error.message)?.[1]
+  if (alert !== undefined) {
+    const word = alerts[alert] ?? 'something else'
+    return `The origin did not accept the TLS connection: ${word} (alert ${alert}).`
+  }
+  if (!offersCertificate || !wasCut(error)) return error.message
+  return 'The origin hung up without an answer: it may not accept the client certificate.'
+}
+
+function wasCut(error: Error): boolean {
+  if (error instanceof RefusedError) return error.refusal === 'handshake'
+  return ['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'].includes(codeOf(error))
+}
+
 /** The code of a system's error; of several attempts, that of the last. */
 export function codeOf(error: unknown): string {
   if (error instanceof AggregateError) return codeOf(error.errors.at(-1))

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { Agent, type Dispatcher } from 'undici'
 import type { Dialer } from './dialer.ts'
-import { failureOf } from './errors.ts'
+import { failureOf, failureText } from './errors.ts'
 import { endToEnd } from './headers.ts'
 import {
   connectionsPerWorker,
@@ -17,8 +17,10 @@ import type { Target } from './target.ts'
 /** The requests of one Worker, over connections that are kept for the next. */
 export class Forwarder {
   readonly #agent: Agent
+  readonly #dialer: Dialer
 
   constructor(dialer: Dialer) {
+    this.#dialer = dialer
     this.#agent = new Agent({
       connect: (place, callback) => void connect(dialer, place, callback),
       allowH2: false,
@@ -51,7 +53,7 @@ export class Forwarder {
     let error = await send()
     // A kept connection may have been closed by the origin while the request was on its way.
     if (error && wasStale(error) && isRepeatable(request)) error = await send()
-    if (error) answerFailure(response, error)
+    if (error) answerFailure(response, error, target.secure && this.#dialer.offersCertificate)
   }
 
   close(): void {
@@ -77,12 +79,16 @@ async function connect(
 }
 
 /** Tells a Worker what became of its request, as Cloudflare's own answer does. */
-export function answerFailure(response: ServerResponse, error: Error): void {
+export function answerFailure(
+  response: ServerResponse,
+  error: Error,
+  offersCertificate = false,
+): void {
   if (response.destroyed) return
   // A response cut in the middle must look cut to the Worker as well.
   if (response.headersSent) return void response.destroy()
-  const { status, code } = failureOf(error)
-  const text = `error code: ${code}\n${error.message}\n`
+  const { status } = failureOf(error)
+  const text = failureText(error, offersCertificate)
   // What is left of a body must not be read as the next request.
   response.shouldKeepAlive = false
   response.writeHead(status, {

@@ -211,6 +211,7 @@ suite('what a Worker is told of an origin that does not answer', () => {
       rules: createRules(['127.0.0.1']),
       resolve: async () => [],
       secureContext: undefined,
+      offersCertificate: false,
     })
     const dial = () => dialer.dial({ host: '127.0.0.1', port, secure: false, allowHalfOpen: false })
     await Promise.all(Array.from({ length: connectionsPerWorker }, dial))

@@ -3,8 +3,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { createSecureContext, rootCertificates } from 'node:tls'
+import type { ClientCertificates } from '#contract/client-certificates.ts'
 import type { Log } from '#contract/ports/log.ts'
-import type { EgressPort, RoutedWorker, TakeSubrequest } from '#contract/snapshot.ts'
+import type { EgressPort, Exit, TakeSubrequest } from '#contract/snapshot.ts'
 import { Dialer, type Outside } from './dialer.ts'
 import { RefusedError } from './errors.ts'
 import { answerFailure, Forwarder } from './forward.ts'
@@ -20,37 +21,48 @@ export type EgressOptions = {
   readonly allow: readonly string[]
   /** PEM certificates that are trusted besides the roots that Node brings. */
   readonly certificates?: readonly string[]
+  /** Who has the key pairs of ways out with a client certificate. Absent: there are no such ways. */
+  readonly clientCertificates?: ClientCertificates | undefined
   /** Absent: the system's name servers and hosts file. */
   readonly resolve?: Resolve
   readonly log: Log
 }
 
 /**
- * The only way out of a cell: a proxy on one unix socket per Worker. Whose requests come in there is
- * said by the socket and by nothing that user code can write. Redirects are followed in the cell, so
+ * The only way out of a cell: a proxy on one unix socket per Worker, and one more for each client
+ * certificate of its. Whose requests come in there, and with which certificate they go on, is said by
+ * the socket and by nothing that user code can write. Redirects are followed in the cell, so
  * each of their hops comes by here. Throws an `OperatorError` for a list that can't be read.
  */
 export function createEgress(options: EgressOptions): EgressPort {
   const { allow, certificates = [], resolve = systemResolver(), log } = options
+  const trusted = certificates.length > 0 && { ca: [...rootCertificates, ...certificates] }
   const outside: Outside = {
     rules: createRules(allow),
     resolve,
-    secureContext:
-      certificates.length === 0
-        ? undefined
-        : createSecureContext({ ca: [...rootCertificates, ...certificates] }),
+    secureContext: trusted ? createSecureContext(trusted) : undefined,
+    offersCertificate: false,
+  }
+  /** A context of its own: nothing that TLS remembers of one identity is offered with another. */
+  const outsideOf = async ({ account, certificate }: Exit): Promise<Outside> => {
+    if (certificate === undefined) return outside
+    const pair = await options.clientCertificates?.keyPair(account, certificate)
+    if (!pair) throw new Error(`nobody has the client certificate ${certificate}`)
+    const { certificates: cert, privateKey: key } = pair
+    const secureContext = createSecureContext({ ...trusted, cert, key })
+    return { ...outside, secureContext, offersCertificate: true }
   }
   return {
-    async open(worker, socketPath, take) {
-      const exit = new Exit(outside, worker, { log, take })
-      await exit.listen(socketPath)
-      return exit
+    async open(exit, socketPath, take) {
+      const way = new WayOut(await outsideOf(exit), exit, { log, take })
+      await way.listen(socketPath)
+      return way
     },
   }
 }
 
-/** The way out of one Worker in one cell. */
-class Exit implements AsyncDisposable {
+/** A way out of one Worker in one cell. */
+class WayOut implements AsyncDisposable {
   readonly #server: Server
   readonly #dialer: Dialer
   readonly #forwarder: Forwarder
@@ -61,11 +73,11 @@ class Exit implements AsyncDisposable {
 
   constructor(
     outside: Outside,
-    { account, worker }: RoutedWorker,
+    { account, worker, certificate }: Exit,
     { log, take }: { readonly log: Log; readonly take: TakeSubrequest },
   ) {
     this.#take = take
-    this.#log = log.child({ account, worker })
+    this.#log = log.child({ account, worker, certificate })
     this.#dialer = new Dialer(outside)
     this.#forwarder = new Forwarder(this.#dialer)
     this.#tunnels = new Tunnels(this.#dialer)

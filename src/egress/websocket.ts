@@ -3,7 +3,7 @@ import { type IncomingMessage, request as httpRequest } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Dialer } from './dialer.ts'
-import { failureOf } from './errors.ts'
+import { failureOf, failureText } from './errors.ts'
 import { endToEnd } from './headers.ts'
 import { headerBytes, responseHeadMs } from './limits.ts'
 import { splice } from './splice.ts'
@@ -32,11 +32,13 @@ export async function forwardWebSocket(
     cell.write(headOf(answered.response, ['Connection: close']))
     answered.response.pipe(cell)
     answered.response.once('error', () => cell.destroy())
-  } catch (error) {
-    const { status, code } = failureOf(error instanceof Error ? error : new Error(String(error)))
-    const text = `error code: ${code}\n`
+  } catch (thrown) {
+    const error = thrown instanceof Error ? thrown : new Error(String(thrown))
+    const { status } = failureOf(error)
+    const text = failureText(error, target.secure && dialer.offersCertificate)
+    const length = Buffer.byteLength(text)
     cell.end(
-      `HTTP/1.1 ${status} Failed\r\nConnection: close\r\nContent-Length: ${text.length}\r\n\r\n${text}`,
+      `HTTP/1.1 ${status} Failed\r\nConnection: close\r\nContent-Length: ${length}\r\n\r\n${text}`,
     )
   }
 }

@@ -18,6 +18,7 @@ import {
   cellFolder,
   drawSlot,
   grantsOf,
+  hidingCalls,
   needsProcess,
   newDoor,
   newHiddenName,
@@ -330,11 +331,7 @@ export class Cell {
       log,
     })
     try {
-      const modules = this.#slots.filter((slot) => slot.plan.code.format === 'modules')
-      await started.call(
-        modules.map(({ id }) => ({ slot: id, method: 'hide' as const })),
-        agentMs,
-      )
+      await started.call(hidingCalls(this.#slots), agentMs)
     } catch (error) {
       await started.stop(0)
       throw error

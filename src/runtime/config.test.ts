@@ -31,6 +31,8 @@ const wires: Readonly<Record<string, Wire>> = {
   },
   NOBODY: { type: 'worker', worker: workerName.parse('nobody') },
   OBJECTS: { type: 'objects', namespace: objectNamespaceId.parse('7'.repeat(32)) },
+  EXIT: { type: 'exit', certificate: 'c1' },
+  EXIT_TOO: { type: 'exit', certificate: 'c1' },
   GONE: { type: 'objects', namespace: objectNamespaceId.parse('8'.repeat(32)) },
 }
 
@@ -87,6 +89,7 @@ function config(over: Partial<CellConfig> = {}): CellConfig {
         plan: plan('main', { bindings }),
         door: door('w0'),
         exitSocket: '/run/ew0',
+        certificateSockets: new Map([['c1', '/run/ew0.0']]),
         capabilities: new Map([['KV', `${canary}-capability`]]),
       },
       {
@@ -94,6 +97,7 @@ function config(over: Partial<CellConfig> = {}): CellConfig {
         plan: plan('other', { percentage: 30 }),
         door: door('w1'),
         exitSocket: '/run/ew1',
+        certificateSockets: new Map(),
         capabilities: new Map(),
       },
       {
@@ -101,6 +105,7 @@ function config(over: Partial<CellConfig> = {}): CellConfig {
         plan: plan('other', { percentage: 70, exports: named, objects }),
         door: door('w2'),
         exitSocket: '/run/ew2',
+        certificateSockets: new Map(),
         capabilities: new Map(),
       },
     ],
@@ -135,6 +140,8 @@ const printed = `(services = [
 (name = "OTHER", service = (name = "split", entrypoint = "E0")),
 (name = "NOBODY", service = (name = "nobody")),
 (name = "OBJECTS", durableObjectNamespace = (className = "Counter", serviceName = "w2")),
+(name = "EXIT", service = "w0:exit:c1"),
+(name = "EXIT_TOO", service = "w0:exit:c1"),
 (name = "GONE", durableObjectNamespace = (className = "Nobody", serviceName = "nobody"))], globalOutbound = "w0:exit")),
 (name = "w1", worker = (modules = [(name = "***.js", esModule = "***"), (name = "***-entrypoint.js", esModule = "***"), (name = "index.js", esModule = "***"), (name = "m.wasm", wasm = "***")], compatibilityDate = "2026-11-01", compatibilityFlags = ["nodejs_als"], bindings = [], globalOutbound = "w1:exit")),
 (name = "w2", worker = (modules = [(name = "***.js", esModule = "***"), (name = "***-entrypoint.js", esModule = "***"), (name = "index.js", esModule = "***"), (name = "m.wasm", wasm = "***")], compatibilityDate = "2026-11-01", compatibilityFlags = ["nodejs_als"], bindings = [], globalOutbound = "w2:exit", durableObjectNamespaces = [(className = "Counter", uniqueKey = "***", enableSql = true)], durableObjectStorage = (localDisk = "objects"))),
@@ -142,6 +149,7 @@ const printed = `(services = [
 (name = "agent", worker = (compatibilityDate = "2026-11-01", compatibilityFlags = ["service_binding_extra_handlers", "experimental"], modules = [(name = "agent.js", esModule = "***")], bindings = [(name = "w0", service = (name = "w0", entrypoint = "***")), (name = "w1", service = (name = "w1", entrypoint = "***")), (name = "w2", service = (name = "w2", entrypoint = "***")), (name = "w2>Named", service = (name = "w2", entrypoint = "Named")), (name = "split", service = (name = "split", entrypoint = "Control"))], globalOutbound = "nobody")),
 (name = "split", worker = (compatibilityDate = "2026-11-01", modules = [(name = "split.js", esModule = "***"), (name = "entrypoint.js", esModule = "***")], bindings = [(name = "shares", json = "***"), (name = "E0/w1", service = (name = "nobody")), (name = "E0/w2", service = (name = "w2", entrypoint = "Named", props = (json = "***")))], globalOutbound = "nobody")),
 (name = "w0:exit", external = (address = "unix:/run/ew0", http = (style = proxy))),
+(name = "w0:exit:c1", external = (address = "unix:/run/ew0.0", http = (style = proxy))),
 (name = "w1:exit", external = (address = "unix:/run/ew1", http = (style = proxy))),
 (name = "w2:exit", external = (address = "unix:/run/ew2", http = (style = proxy))),
 (name = "internet", network = (allow = [])),
@@ -151,6 +159,8 @@ const printed = `(services = [
 (name = "w1", address = "unix:/run/w1.w", service = "w1", http = (cfBlobHeader = "***", forwardedProtoHeader = "***")),
 (name = "w2", address = "unix:/run/w2.w", service = "w2", http = (cfBlobHeader = "***", forwardedProtoHeader = "***")),
 (name = "agent", address = "unix:/run/a", service = "agent", http = ())], extensions = [(modules = [(name = "cloudflare-internal:email", internal = true, esModule = "***"), (name = "bindery:sockets", internal = false, esModule = "***"), (name = "bindery-internal:some", internal = true, esModule = "***")])])`
+
+const nothing = { capabilities: new Map<string, string>(), certificateSockets: new Map() }
 
 suite('the configuration of a cell', () => {
   test('has the shape that it has, and prints no secret', () => {
@@ -167,7 +177,7 @@ suite('the configuration of a cell', () => {
   test('a check has no way out: no door, no backplane, no other Worker', () => {
     const only = config()
       .slots.slice(0, 1)
-      .map(({ id, plan: each }) => ({ id, plan: each, capabilities: new Map<string, string>() }))
+      .map(({ id, plan: each }) => ({ id, plan: each, ...nothing }))
     const text = writeConfig(config({ isCheck: true, slots: only }))
     assert.ok(!text.includes('/run/b'))
     assert.ok(!text.includes('external'))
@@ -199,7 +209,7 @@ suite('the configuration of a cell', () => {
 
   test('a service worker is a script without our entrypoint', () => {
     const code = { ...plan('sw').code, format: 'service-worker' as const }
-    const slot = { id: 'w0', plan: plan('sw', { code }), capabilities: new Map<string, string>() }
+    const slot = { id: 'w0', plan: plan('sw', { code }), ...nothing }
     const text = writeConfig(config({ slots: [slot] }))
     assert.ok(text.includes(`serviceWorkerScript = "${canary}"`))
     const bindings = 'bindings = [(name = "w0>", service = (name = "w0"))]'

@@ -235,12 +235,12 @@ function entrySource(entry: {
   const { hiddenName, isCheck } = entry.config
   const main = JSON.stringify(`./${moduleName(entry.main)}`)
   const lines = [
-    `import ${JSON.stringify(socketsModule)};`,
+    `import { secureFetcher } from ${JSON.stringify(socketsModule)};`,
     `import { hiddenEntrypoint } from ${JSON.stringify(`./${entry.hiddenModule}`)};`,
     `import * as user from ${main};`,
     ...(isCheck ? [] : [`export * from ${main};`]),
     ...(!isCheck && entry.exports.hasDefault ? [`export { default } from ${main};`] : []),
-    `export const ${hiddenName} = hiddenEntrypoint(user, ${JSON.stringify(hiddenName)});`,
+    `export const ${hiddenName} = hiddenEntrypoint(user, ${JSON.stringify(hiddenName)}, secureFetcher);`,
   ]
   return lines.join('\n')
 }
@@ -282,6 +282,8 @@ function bindingOf(binding: Bound): Capnp {
       }
     case 'objects':
       return { name, durableObjectNamespace: ownerOf(wire, config) }
+    case 'exit':
+      return { name, service: certificateExit(slot, wire.certificate) }
   }
 }
 
@@ -459,7 +461,14 @@ function exitName(slot: Slot): string {
 function exitOf(slot: Slot): Capnp[] {
   if (slot.exitSocket === undefined) return []
   const http = { style: new CapnpSymbol('proxy') }
-  return [{ name: exitName(slot), external: { address: `unix:${slot.exitSocket}`, http } }]
+  const ways = new Map([[exitName(slot), slot.exitSocket]])
+  for (const [id, path] of slot.certificateSockets) ways.set(certificateExit(slot, id), path)
+  return [...ways].map(([name, path]) => ({ name, external: { address: `unix:${path}`, http } }))
+}
+
+/** The service that is a way out with a client certificate; in a check it is nobody. */
+function certificateExit(slot: Slot, certificate: string): string {
+  return slot.certificateSockets.has(certificate) ? `${exitName(slot)}:${certificate}` : nobody
 }
 
 function utf8(bytes: Uint8Array): string {

@@ -24,10 +24,13 @@ export async function openDoors(
   await mkdir(folder, { recursive: true, mode: 0o700 })
   stack.use(await backplane.open(id, backplaneSocket(folder), take))
   backplane.grant(id, grantsOf(id, slots))
-  for (const { plan, exitSocket } of slots) {
+  for (const { plan, exitSocket, certificateSockets } of slots) {
     const { account, worker } = plan
     if (exitSocket === undefined) continue
     stack.use(await egress.open({ account, worker }, exitSocket, take))
+    for (const [certificate, path] of certificateSockets) {
+      stack.use(await egress.open({ account, worker, certificate }, path, take))
+    }
   }
   return stack.move()
 }

@@ -29,11 +29,25 @@ const eventHandlers = [
 
 type Exports = Readonly<Record<string, unknown>>
 
-/** Makes the hidden entrypoint of a Worker whose module is `user`. `name` is what it is exported as. */
-export function hiddenEntrypoint(user: Exports, name: string): typeof WorkerEntrypoint<unknown> {
+/**
+ * Makes the hidden entrypoint of a Worker whose module is `user`. `name` is what it is exported as,
+ * `secureFetcher` that of `sockets.worker.ts`.
+ */
+export function hiddenEntrypoint(
+  user: Exports,
+  name: string,
+  secureFetcher: (fetcher: object) => void,
+): typeof WorkerEntrypoint<unknown> {
   return class extends WorkerEntrypoint<unknown> {
-    /** Takes itself out of what user code can see. Called before any traffic. */
-    hide(): void {
+    /**
+     * Takes itself out of what user code can see. Called before any traffic. `exits` are names in
+     * `env` of ways out.
+     */
+    hide(exits: readonly string[]): void {
+      const [exit] = exits
+      const fetcher = exit === undefined ? undefined : (this.env as Exports)[exit]
+      // All have one prototype.
+      if (typeof fetcher === 'object' && fetcher !== null) secureFetcher(fetcher)
       const own = this.ctx as unknown as { exports?: object }
       for (const visible of [own.exports, importedExports()]) {
         if (visible !== undefined) deleteProperty(visible, name)

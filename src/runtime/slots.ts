@@ -4,6 +4,7 @@ import type { WorkerName } from '#contract/ids.ts'
 import type { Random } from '#contract/ports/random.ts'
 import type { Assignment } from './assignment.ts'
 import { populatesProcessEnv } from './process-env.ts'
+import type { AgentCall } from './process.ts'
 
 /** One version of a Worker in a process, with the names it goes by there. */
 export type Slot = {
@@ -14,6 +15,8 @@ export type Slot = {
   readonly door?: Door
   /** Where it reaches the Internet; absent in a check, which reaches nothing. */
   readonly exitSocket?: string
+  /** The same with a client certificate, by what an `ExitWire` calls that: bindings of one share a way out. */
+  readonly certificateSockets: ReadonlyMap<string, string>
   /** The capability of each `backend` binding, by its name in `env`. */
   readonly capabilities: ReadonlyMap<string, string>
   /** The capability of those who call the Worker itself and are answered from its files. */
@@ -36,9 +39,29 @@ export function newSlot(id: string, plan: WorkerPlan, naming: Naming): Slot {
     plan,
     door: newDoor(naming),
     exitSocket: socketPath(naming.folder, `e${id}`),
+    certificateSockets: new Map(
+      [...certificatesOf(plan)].map((certificate, index) => [
+        certificate,
+        socketPath(naming.folder, `e${id}.${index}`),
+      ]),
+    ),
     capabilities: new Map(backends.map(({ name }) => [name, naming.random.hex(32)])),
     siteCapability: naming.random.hex(32),
   }
+}
+
+function certificatesOf({ bindings }: WorkerPlan): ReadonlySet<string> {
+  return new Set(bindings.flatMap(({ wire }) => (wire.type === 'exit' ? [wire.certificate] : [])))
+}
+
+/** What the agent is to call before any traffic, with the names in `env` of ways out: `hidden.worker.ts`. */
+export function hidingCalls(slots: readonly Slot[]): readonly AgentCall[] {
+  const modules = slots.filter(({ plan }) => plan.code.format === 'modules')
+  return modules.map(({ id, plan }) => ({
+    slot: id,
+    method: 'hide',
+    argument: plan.bindings.flatMap(({ name, wire }) => (wire.type === 'exit' ? [name] : [])),
+  }))
 }
 
 /** A door nobody has gone through yet: what a client learned of an older one opens nothing. */

@@ -2,15 +2,27 @@
 // CONNECT, and workerd says nothing of TLS in a CONNECT; so the proxy does the TLS, and what is asked
 // of it stands before the name (`egress/target.ts` reads it). It holds no authority: what user code
 // does to it, or says in its place, opens nothing that is not open.
-const { defineProperties } = Object
-const { get } = Reflect
+const { defineProperties, getPrototypeOf } = Object
+const { apply, get } = Reflect
 
 type Connect = (address: string | SocketAddress, options?: SocketOptions) => Socket
 
 /** Takes the place of workerd's `connect`, which `cloudflare:sockets` and `node:net` both call. */
 export function secureSockets(sockets: { connect: Connect }): void {
-  const connect = sockets.connect.bind(sockets)
-  sockets.connect = (address, options) => {
+  sockets.connect = withTls(sockets.connect.bind(sockets))
+}
+
+/** The same for the `connect` of ways out that are bindings, which all that can be fetched from share. */
+export function secureFetcher(fetcher: object): void {
+  const prototype: { connect: Connect } = getPrototypeOf(fetcher)
+  const { connect } = prototype
+  prototype.connect = function (this: unknown, ...args) {
+    return withTls((...plain) => apply(connect, this, plain))(...args)
+  }
+}
+
+function withTls(connect: Connect): Connect {
+  return (address, options) => {
     const mode = options?.secureTransport
     const place = placeOf(address)
     if (place === undefined || (mode !== 'on' && mode !== 'starttls')) {

@@ -9,7 +9,7 @@ import { configSources } from './sources.ts'
 
 /** The place of a Worker in a throw-away process. */
 export function checkedSlot(worker: WorkerPlan): Slot {
-  return { id: 'w0', plan: worker, capabilities: new Map() }
+  return { id: 'w0', plan: worker, capabilities: new Map(), certificateSockets: new Map() }
 }
 
 /**
