@@ -36,7 +36,7 @@ import { systemRandom } from '#drivers/random/system/driver.ts'
 import { openSqlite } from '#drivers/sql/sqlite/driver.ts'
 import { readMigrations } from '#drivers/sql/sqlite/migrations.ts'
 import { openVault, vaultMigrations } from '#drivers/vault/local/driver.ts'
-import { createEgress } from '#egress/server.ts'
+import { createEgress, type EgressOptions } from '#egress/server.ts'
 import { openCertificates, ownFolder } from '#ingress/certificates.ts'
 import { Front, type TlsFront } from '#ingress/front.ts'
 import { createIngress, type Ingress, type IngressOptions } from '#ingress/server.ts'
@@ -103,7 +103,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
       readModule: (key) => readModule(drivers.blob, key),
       decide: decideChange,
       backplane: createBackplane({ serve: serveBy(served), log: drivers.log }),
-      egress: createEgress({ ...config.egress, log: drivers.log }),
+      egress: createEgress({ ...config.egress, ...keyPairsOf(served), log: drivers.log }),
       ingress,
       capabilityHeader,
       ...cellTimes,
@@ -133,7 +133,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
   await openFront({ ...drivers, config, ingress, acme, front }, stack)
   const apiUrl = await openApi(api, config)
   await control.start()
-  const house = { host, ...names, ownerOf: (name: string) => ingress.ownerOf(name) }
+  const house = { host, usage: control.usage, ...names, ownerOf: ingress.ownerOf.bind(ingress) }
   const events = stack.use(startEvents(schedules, served, house))
   await writeAdmin(config, { apiUrl, account, token })
   api.ready()
@@ -181,6 +181,12 @@ function lookedAt(served: readonly ServedBinding[]): Pick<IngressOptions, 'sites
     sites: served.map(({ live }) => live?.sites).find((sites) => sites !== undefined),
     hosts: served.flatMap(({ live }) => (live?.hosts ? [live.hosts] : [])),
   }
+}
+
+/** Who has what Workers prove with who they are. */
+function keyPairsOf(served: readonly ServedBinding[]): Pick<EgressOptions, 'clientCertificates'> {
+  const all = served.flatMap(({ live }) => live?.clientCertificates ?? [])
+  return { clientCertificates: all[0] }
 }
 
 function cellSettings({ sleepMs, limits, isolation }: Config) {

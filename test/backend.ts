@@ -2,14 +2,25 @@ import assert from 'node:assert/strict'
 import type { BackendHandler, BackendReply, Grant } from '#contract/backend.ts'
 import type { LiveBinding } from '#contract/binding.ts'
 import { accountId, workerName } from '#contract/ids.ts'
+import type { Usage } from '#contract/usage.ts'
 
 export const account = accountId.parse('a'.repeat(32))
 export const otherAccount = accountId.parse('b'.repeat(32))
+/** Where nothing is deployed. */
+export const unused: Usage = {
+  usersOf: async () => [],
+  async unlessUsed(_account, _isMeant, run) {
+    await run()
+    return []
+  },
+}
+
 /** Where a house is that has no address. */
 export const nowhere = {
   domain: 'localhost',
   urlOf: (host: string): string => `http://${host}`,
   ownerOf: (): undefined => undefined,
+  usage: unused,
 }
 
 export const caller = { account, email: 'me@example.com' }

@@ -189,23 +189,27 @@ export function withEachWrangler(title: string, define: (wrangler: Wrangler) => 
  * The same where the one in the middle asks nothing that the newest does not: that one takes part in
  * `npm run soak` alone.
  */
-export function withNewestAndOldest(title: string, define: (wrangler: Wrangler) => void): void {
+export function withNewestAndOldest(
+  title: string,
+  define: (wrangler: Wrangler) => void,
+  options?: () => Promise<TestServerOptions>,
+): void {
   const versions: readonly WranglerVersion[] = [
     newest,
     ...(isWhole ? ['4.123' as const] : []),
     '3.114',
   ]
-  for (const version of versions) withWrangler(title, version, define)
+  for (const version of versions) withWrangler(title, version, define, options)
 }
 
 function withWrangler(
   title: string,
   version: WranglerVersion,
-  define: (wrangler: Wrangler) => void,
+  ...[define, options]: [(wrangler: Wrangler) => void, (() => Promise<TestServerOptions>)?]
 ): void {
   suite(`${title}, wrangler ${version}`, () => {
     const wrangler = new Wrangler(version)
-    before(() => wrangler.start())
+    before(async () => wrangler.start(await options?.()))
     after(() => wrangler[Symbol.asyncDispose]())
     define(wrangler)
   })

@@ -46,6 +46,7 @@ const ownFiles: Readonly<Record<string, RegExp>> = {
   assets:
     /^(answer|base-path|conditional|config|content|encoding|entry|headers|kept|manifest|manifests|paths|pattern|range|redirects|reply|rule-url|router|run-worker-first|server|sites|sweep|token|uploads|variants)\.ts$/,
   d1: /^(call|calls|database-api|datasets|dump|export-api|exports|file-api|import-api|imports|insights|jobs|links|operation|query-api|split|time-travel-api|transfer-store|upkeep|verify-api|views)\.ts$/,
+  mtls: /^expiries\.ts$/,
   queues:
     /^(clock-view|consumer-api|deliveries|delivery|due|insert-store|message-api|message-store|pace|pull-api|queue-api|queues|sender|settle|subscription-api|subscription-store|upkeep)\.ts$/,
   'rate-limiting': /^counters\.ts$/,

@@ -4,6 +4,7 @@ import { d1 } from './d1/binding.ts'
 import { durableObjects } from './durable-objects/binding.ts'
 import { json, plainText } from './environment-variables/binding.ts'
 import { kvNamespace } from './kv/binding.ts'
+import { mtlsCertificate } from './mtls/binding.ts'
 import { queue } from './queues/binding.ts'
 import { r2Bucket } from './r2/binding.ts'
 import { rateLimit } from './rate-limiting/binding.ts'
@@ -20,6 +21,7 @@ export const bindings: readonly Binding[] = [
   plainText,
   json,
   kvNamespace,
+  mtlsCertificate,
   queue,
   r2Bucket,
   rateLimit,

@@ -38,7 +38,10 @@ export function serveBy(served: readonly ServedBinding[]): (grant: Grant) => Bac
  */
 export function startBindings(
   served: readonly ServedBinding[],
-  { host, ...where }: Pick<House, 'domain' | 'urlOf' | 'ownerOf'> & { readonly host: EventHost },
+  {
+    host,
+    ...where
+  }: Pick<House, 'domain' | 'urlOf' | 'ownerOf' | 'usage'> & { readonly host: EventHost },
 ): AsyncDisposable {
   const lives = new Set(served.flatMap(({ live }) => live ?? []))
   const queues = [...lives].find((live: LiveBinding) => live.queues)?.queues

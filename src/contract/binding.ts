@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { Site, Sites } from './assets.ts'
 import type { BackendHandler, Grant, Protocol } from './backend.ts'
+import type { ClientCertificates } from './client-certificates.ts'
 import type { EventHost } from './events.ts'
 import type { HostServer } from './hosts.ts'
 import type { AccountId, WorkerName } from './ids.ts'
@@ -8,6 +9,7 @@ import type { Json, JsonObject } from './json.ts'
 import type { Ports } from './ports.ts'
 import type { QueuePort } from './queues.ts'
 import type { ZoneOwner } from './snapshot.ts'
+import type { Usage } from './usage.ts'
 import type { Wire } from './wire.ts'
 
 // One kind of binding, as the rest of the house sees it. The life of an entry of `bindings` in
@@ -57,6 +59,8 @@ export interface LiveBinding extends AsyncDisposable {
   readonly sites?: Sites
   /** Hosts that visitors reach it at, without a Worker. */
   readonly hosts?: HostServer
+  /** The key pairs of its `ExitWire`s: at most one kind of binding has such wires. */
+  readonly clientCertificates?: ClientCertificates
   /** How other products put messages into queues. */
   readonly queues?: QueuePort
   /**
@@ -81,6 +85,7 @@ export type House = EventHost & {
   readonly urlOf: (host: string) => string
   /** Whose a host is; `undefined` if it is in no account's zone. At once, and as of now. */
   readonly ownerOf: (host: string) => ZoneOwner | undefined
+  readonly usage: Usage
 }
 
 /**

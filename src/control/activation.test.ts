@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { plainText } from '#bindings/environment-variables/binding.ts'
+import type { Entry } from '#contract/binding.ts'
 import type { CellHost, CellPlan, WorkerPlan } from '#contract/cell.ts'
 import { workerName } from '#contract/ids.ts'
 import type { Log } from '#contract/ports/log.ts'
@@ -199,6 +200,43 @@ suite('what is stored runs', () => {
     await Promise.all([held, next])
     assert.ok(all.events.includes('apply one@1 two@1'))
     await all.activation.idle()
+  })
+})
+
+suite('what deployed Workers are bound to', () => {
+  const isOf = (text: string) => (entry: Entry) => entry['text'] === text
+
+  test('an entry is used by a version that has traffic, and by no older one', async () => {
+    await using all = await openActivation()
+    await deploy(all, key, 1)
+    await deploy(all, elsewhere, 1)
+    assert.deepEqual(await all.activation.usersOf(account, isOf('one1')), ['one'])
+    await deploy(all, key, 2)
+    assert.deepEqual(await all.activation.usersOf(account, isOf('one1')), [])
+    await all.store.apply({ worker: workerOf(key), deployment: deploymentOf(key, 'd', [1, 2]) })
+    assert.deepEqual(await all.activation.usersOf(account, isOf('one1')), ['one'])
+  })
+
+  test('what is used is left alone, and nothing is deployed while it is seen to', async () => {
+    await using all = await openActivation()
+    await deploy(all, key, 1)
+    const seen: string[] = []
+    const remove = async (): Promise<void> => {
+      seen.push('begun')
+      await all.store.worker(key)
+      seen.push('removed')
+    }
+    const used = all.activation.unlessUsed(account, isOf('one1'), remove)
+    assert.deepEqual(await used, ['one'])
+    assert.equal(seen.length, 0)
+    const removed = all.activation.unlessUsed(account, isOf('two1'), remove)
+    const replacement = { worker: two.worker, plans: [await all.plan(two, 1)] }
+    const deployed = all.activation.replace(account, replacement, async () => {
+      seen.push('deployed')
+      await all.put(two, 1)
+    })
+    await Promise.all([removed, deployed])
+    assert.deepEqual(seen, ['begun', 'removed', 'deployed'])
   })
 })
 

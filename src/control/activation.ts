@@ -1,8 +1,10 @@
+import type { Entry } from '#contract/binding.ts'
 import type { CellHost, CellPlan, ObjectNamespace, WorkerPlan } from '#contract/cell.ts'
 import { messageOf } from '#contract/errors.ts'
 import type { AccountId, WorkerName } from '#contract/ids.ts'
 import type { Log } from '#contract/ports/log.ts'
 import type { RoutedWorker } from '#contract/snapshot.ts'
+import type { Usage } from '#contract/usage.ts'
 import { planCells, planPreview } from '#deploy/cells.ts'
 import type { ClassChange, ClassStore } from './class-store.ts'
 import { activationFailed } from './errors.ts'
@@ -33,7 +35,7 @@ export type Replacement = {
 }
 
 /** Makes what is stored run. */
-export class Activation {
+export class Activation implements Usage {
   readonly #options: ActivationOptions
   readonly #turns = new Turns()
   /** Plans of the versions that run, by id: a version never changes. */
@@ -74,6 +76,8 @@ export class Activation {
         throw activationFailed(messageOf(error))
       }
       for (const { version } of replacement.plans) this.#leftOut.delete(version.id)
+      // What does not run is planned anew when it is to: what it is bound to may be gone by then.
+      this.#forgetPlans(account, idsOf([...others, ...replacement.plans]))
     })
     await this.#options.publication.publish()
   }
@@ -112,6 +116,33 @@ export class Activation {
     const version = id && (await workers.version(key, id))
     if (!version || !isPreviewable(version)) return undefined
     return planPreview(account, await registry.plan(version), await this.#running(account))
+  }
+
+  async usersOf(
+    account: AccountId,
+    isMeant: (entry: Entry) => boolean,
+  ): Promise<readonly WorkerName[]> {
+    const { workers } = this.#options
+    const users = new Set<WorkerName>()
+    for (const { worker, versions } of await workers.currentDeployments(account)) {
+      for (const { versionId } of versions) {
+        const version = await workers.version({ account, worker }, versionId)
+        if (version?.bindings.some(isMeant)) users.add(worker)
+      }
+    }
+    return [...users]
+  }
+
+  unlessUsed(
+    account: AccountId,
+    isMeant: (entry: Entry) => boolean,
+    run: () => Promise<void>,
+  ): Promise<readonly WorkerName[]> {
+    return this.#turns.take(account, async () => {
+      const users = await this.usersOf(account, isMeant)
+      if (users.length === 0) await run()
+      return users
+    })
   }
 
   /** Resolves when no change is under way. */
@@ -173,6 +204,10 @@ export class Activation {
       error: messageOf(failed.error),
     })
   }
+}
+
+function idsOf(plans: readonly WorkerPlan[]): ReadonlySet<string> {
+  return new Set(plans.map(({ version }) => version.id))
 }
 
 /** Accounts that are read, and brought back, side by side. */

@@ -5,6 +5,7 @@ import type { Ports } from '#contract/ports.ts'
 import type { ObjectFiles } from '#contract/ports/object-files.ts'
 import type { SchedulePort } from '#contract/schedules.ts'
 import type { RoutedWorker, RouteTable } from '#contract/snapshot.ts'
+import type { Usage } from '#contract/usage.ts'
 import { Activation } from './activation.ts'
 import { type AppOptions, createApp } from './app.ts'
 import { cellRoutes } from './cells-api.ts'
@@ -68,6 +69,7 @@ export interface Control {
   start(): Promise<void>
   /** The cell that shows visitors a preview; `undefined` if there is no such version. */
   planPreview(preview: RoutedWorker): Promise<CellPlan | undefined>
+  readonly usage: Usage
   /** Resolves when no change is under way. */
   idle(): Promise<void>
 }
@@ -91,6 +93,7 @@ export function createControl(options: ControlOptions): Control {
       await activation.start()
     },
     planPreview: (preview) => activation.planPreview(preview),
+    usage: activation,
     async idle() {
       await workers.idle()
       await activation.idle()

@@ -7,7 +7,7 @@ import { workerName } from '#contract/ids.ts'
 import type { Json } from '#contract/json.ts'
 import type { QueuePort } from '#contract/queues.ts'
 import { apiOf, json } from '#test/api.ts'
-import { account, caller, otherAccount } from '#test/backend.ts'
+import { account, caller, otherAccount, unused } from '#test/backend.ts'
 import { movableClock, openPorts } from '#test/ports.ts'
 import { eventually, temporaryFolder } from '#test/temporary.ts'
 import { openR2, r2Bucket } from './binding.ts'
@@ -44,6 +44,7 @@ const house: House = {
     /(^|\.)example\.org$/.test(host)
       ? { account: zoneOwner.now, id: 'z1', name: 'example.org' }
       : undefined,
+  usage: unused,
 }
 const started = live.start?.(house) ?? nothing
 after(async () => {
