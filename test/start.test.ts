@@ -13,6 +13,10 @@ import { eventually, temporaryFolder } from '#test/temporary.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
+const noCertificate = `error code: 525
+The origin did not accept the TLS connection: certificate required (alert 116).
+`
+
 type Started = {
   readonly child: ChildProcess
   readonly exited: Promise<unknown>
@@ -80,6 +84,7 @@ suite('npm start', () => {
         'D1',
         'Service bindings',
         'Durable Objects',
+        'mTLS certificates',
         'Queues',
         'Rate Limiting',
         'Version metadata',
@@ -90,6 +95,10 @@ suite('npm start', () => {
       assert.partialDeepStrictEqual(shown['D1'], { inserted: { path: '/json' }, rowsWritten: 1 })
       assert.partialDeepStrictEqual(shown['Rate Limiting'], { success: true })
       assert.partialDeepStrictEqual(shown['Secrets Store'], { length: 8 })
+      assert.deepEqual(shown['mTLS certificates'], {
+        withIt: [200, 'Welcome, traveller!'],
+        withoutIt: [525, noCertificate],
+      })
       assert.deepEqual(shown['Service bindings'], {
         http: 'tour-greeter got GET /some/path',
         rpc: 'Welcome, traveller!',
@@ -111,7 +120,8 @@ suite('npm start', () => {
       try {
         starts.push(again.ms)
         assert.ok(!again.output().includes('Deploying'), again.output())
-        const { KV: kv } = await visit(again.port)
+        const { KV: kv, 'mTLS certificates': mtls } = await visit(again.port)
+        assert.partialDeepStrictEqual(mtls, { withIt: [200] })
         assert.equal(z.object({ visits: z.number() }).parse(kv).visits, visits)
       } finally {
         await stop(again)

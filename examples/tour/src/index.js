@@ -105,6 +105,19 @@ const stops = [
     run: ({ env, url }) => env.GUESTBOOK.getByName('tour').sign(url.pathname),
   },
   {
+    title: 'mTLS certificates',
+    code: 'await env.PASSPORT.fetch(env.BORDER)',
+    run: async ({ env }) => {
+      if (env.PASSPORT === undefined) return 'Not bound: npm start uploads a certificate'
+      const welcomed = await env.PASSPORT.fetch(env.BORDER)
+      const turnedAway = await fetch(env.BORDER)
+      return {
+        withIt: [welcomed.status, await welcomed.text()],
+        withoutIt: [turnedAway.status, await turnedAway.text()],
+      }
+    },
+  },
+  {
     title: 'Queues',
     code: 'await env.POSTCARDS.send({ from, at }); async queue(batch, env) { … }',
     run: async ({ env, url }) => {
