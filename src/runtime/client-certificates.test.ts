@@ -335,6 +335,35 @@ suite('ways out with a client certificate', () => {
     assert.equal((await fixture.visit('w')).body, 'old')
   })
 
+  test('code that has put something else in its place runs all the same', async () => {
+    const taken = ['{ get() { throw new Error() } }', '{ value: {} }', '{ value: null }']
+    for (const [index, what] of taken.entries()) {
+      const source = `import { env } from 'cloudflare:workers'
+        Object.defineProperty(env, 'ALICE', ${what})
+        export default { fetch: () => new Response(typeof {}.connect) }`
+      const version = { code: source, bindings: exits, version: `taken${index}` }
+      await fixture.apply([await fixture.ready('w', version)])
+      assert.equal((await fixture.visit('w')).body, 'undefined')
+    }
+  })
+
+  test('a service worker has it too, but connect() without TLS alone', async () => {
+    const source = `addEventListener('fetch', (event) => event.respondWith(run(event.request)))
+      async function run(request) {
+        const p = await request.json()
+        const { who } = await (await ALICE.fetch(${url('strict')})).json()
+        const socket = ALICE.connect('origin.test:' + p.strict, { secureTransport: 'on' })
+        socket.closed.catch(() => {})
+        return Response.json([who, await socket.opened.then(() => 'opened', (error) => error.message)])
+      }`
+    const version = { code: source, format: 'service-worker', bindings: exits } as const
+    await fixture.apply([fixture.plan('w', version)])
+    const sent = { method: 'POST', body: JSON.stringify(ports) }
+    const [caller, why] = JSON.parse((await fixture.visit('w', '/', sent)).body)
+    assert.equal(caller, 'alice.test')
+    assert.match(why, /^proxy request failed, cannot connect to the specified address/)
+  })
+
   test('another certificate is another isolate, the same is not', async () => {
     const counter = `let n = 0; export default { async fetch(request, env) {
       const p = await request.json(); const { who } = await (await env.EXIT.fetch(${url('lenient')})).json(); return Response.json([who, ++n]) } }`

@@ -8,7 +8,7 @@ import type { Assignment } from './assignment.ts'
 // binding, and the class by itself does to `env` what user code may do to it anyway.
 //
 // It is evaluated before the user's module, so that what it takes hold of here is the platform's.
-const { defineProperty, deleteProperty, ownKeys } = Reflect
+const { defineProperty, deleteProperty, getOwnPropertyDescriptor, ownKeys } = Reflect
 const { parse } = JSON
 
 const eventHandlers = [
@@ -36,7 +36,7 @@ type Exports = Readonly<Record<string, unknown>>
 export function hiddenEntrypoint(
   user: Exports,
   name: string,
-  secureFetcher: (fetcher: object) => void,
+  secureFetcher: (fetcher: unknown) => void,
 ): typeof WorkerEntrypoint<unknown> {
   return class extends WorkerEntrypoint<unknown> {
     /**
@@ -45,9 +45,10 @@ export function hiddenEntrypoint(
      */
     hide(exits: readonly string[]): void {
       const [exit] = exits
-      const fetcher = exit === undefined ? undefined : (this.env as Exports)[exit]
-      // All have one prototype.
-      if (typeof fetcher === 'object' && fetcher !== null) secureFetcher(fetcher)
+      // All have one prototype. Code that has put something else there already is left alone.
+      if (exit !== undefined) {
+        secureFetcher(getOwnPropertyDescriptor(this.env as object, exit)?.value)
+      }
       const own = this.ctx as unknown as { exports?: object }
       for (const visible of [own.exports, importedExports()]) {
         if (visible !== undefined) deleteProperty(visible, name)

@@ -3,7 +3,7 @@
 // of it stands before the name (`egress/target.ts` reads it). It holds no authority: what user code
 // does to it, or says in its place, opens nothing that is not open.
 const { defineProperties, getPrototypeOf } = Object
-const { apply, get } = Reflect
+const { apply, defineProperty, get, getOwnPropertyDescriptor } = Reflect
 
 type Connect = (address: string | SocketAddress, options?: SocketOptions) => Socket
 
@@ -13,12 +13,15 @@ export function secureSockets(sockets: { connect: Connect }): void {
 }
 
 /** The same for the `connect` of ways out that are bindings, which all that can be fetched from share. */
-export function secureFetcher(fetcher: object): void {
-  const prototype: { connect: Connect } = getPrototypeOf(fetcher)
-  const { connect } = prototype
-  prototype.connect = function (this: unknown, ...args) {
+export function secureFetcher(fetcher: unknown): void {
+  if (typeof fetcher !== 'object' || fetcher === null) return
+  const prototype: object = getPrototypeOf(fetcher) ?? {}
+  const connect: unknown = getOwnPropertyDescriptor(prototype, 'connect')?.value
+  if (typeof connect !== 'function') return
+  const value = function (this: unknown, ...args: Parameters<Connect>): Socket {
     return withTls((...plain) => apply(connect, this, plain))(...args)
   }
+  defineProperty(prototype, 'connect', { value, writable: true, configurable: true })
 }
 
 function withTls(connect: Connect): Connect {

@@ -157,7 +157,7 @@ suite('the API of mTLS certificates', () => {
     ],
     [
       'certificates that are too long',
-      JSON.stringify({ certificates: 'x'.repeat(131_073) }),
+      JSON.stringify({ certificates: 'x'.repeat(524_289) }),
       400,
       1400,
     ],
@@ -168,7 +168,12 @@ suite('the API of mTLS certificates', () => {
       1400,
     ],
     ['"ca" that is no boolean', '{"certificates":"","ca":"true"}', 400, 1400],
-    ['a body that is too large', JSON.stringify({ certificates: 'x'.repeat(524_288) }), 413, 1401],
+    [
+      'a body that is too large',
+      JSON.stringify({ certificates: 'x'.repeat(1_048_576) }),
+      413,
+      1401,
+    ],
     ['garbage', '{"certificates":"hello","private_key":"hello"}', 400, 1402],
   ]
   for (const [what, body, status, code] of refused) {
@@ -177,6 +182,18 @@ suite('the API of mTLS certificates', () => {
       assert.deepEqual([answer.status, answer.code], [status, code], answer.message)
     })
   }
+
+  test('an account has room for so many characters, and no more', async () => {
+    const as = { ...caller, account: otherAccount }
+    const bundle = { certificates: authority.cert.repeat(500), ca: true }
+    const answers: number[] = []
+    const size = authority.cert.trim().length * 500
+    for (let stored = 0; stored < 17 * 1024 * 1024; stored += size) {
+      answers.push((await ask('POST', '', { ...json(bundle), as })).code)
+    }
+    assert.equal(answers[0], 0)
+    assert.equal(answers.at(-1), 1414)
+  })
 
   test('what is not there', async () => {
     assert.equal((await ask('GET', '/no-such-id')).code, 1415)

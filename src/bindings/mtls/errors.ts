@@ -1,5 +1,5 @@
 import { defineError } from '#contract/errors.ts'
-import { certificatesPerAccount, certificatesPerUpload } from './limits.ts'
+import { certificatesLengthPerAccount, certificatesPerAccount } from './limits.ts'
 
 // Cloudflare documents no codes of these: they are ours, among those of its certificates.
 
@@ -17,7 +17,7 @@ export const certificatesInvalid = defineError(
 export const tooManyInUpload = defineError(
   1403,
   400,
-  () => `An upload has 1 to ${certificatesPerUpload} certificates.`,
+  (most: number) => `Such an upload has 1 to ${most} certificates.`,
 )
 export const keyMissing = defineError(
   1404,
@@ -74,7 +74,8 @@ export const unusable = defineError(
 export const tooManyCertificates = defineError(
   1414,
   400,
-  () => `An account can have no more than ${certificatesPerAccount} certificates.`,
+  () =>
+    `An account can have no more than ${certificatesPerAccount} certificates, of no more than ${certificatesLengthPerAccount} characters.`,
 )
 export const certificateNotFound = defineError(
   1415,

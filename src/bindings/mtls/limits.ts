@@ -6,15 +6,19 @@ export const certificatesPerAccount = 1_000
 /** Characters of a name. */
 export const nameLength = 255
 
-/** Certificates of one upload: the chain of a client, or a bundle of authorities. */
-export const certificatesPerUpload = 20
+/** Certificates of one upload: the chain of a client; a bundle of authorities (that of AWS has 121). */
+export const certificatesPerChain = 20
+export const certificatesPerBundle = 500
 
 /** Characters of a text of PEM: of certificates, and of a key (of RSA with 16 384 bits, 13 000). */
-export const certificatesLength = 128 * 1024
+export const certificatesLength = 512 * 1024
 export const privateKeyLength = 32 * 1024
 
+/** Characters of all certificates of one account: a list has them all. */
+export const certificatesLengthPerAccount = 16 * 1024 * 1024
+
 /** Bytes of the body of a request, and of one beyond that which are read and dropped. */
-export const bodyBytes = 512 * 1024
+export const bodyBytes = 1024 * 1024
 export const discardedBytes = 1024 * 1024
 
 /** How long before it expires the log begins to warn of a certificate that is in use. */

@@ -2,7 +2,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
 import { messageOf } from '#contract/errors.ts'
 import * as errors from './errors.ts'
-import { certificatesPerUpload } from './limits.ts'
+import { certificatesPerBundle, certificatesPerChain } from './limits.ts'
 import type { NewCertificate } from './store.ts'
 
 /** What was uploaded: texts of PEM. */
@@ -20,7 +20,8 @@ type Read = Omit<NewCertificate, 'account' | 'name' | 'isAuthority'>
  * certificate that is not valid yet is taken: it may be the next one.
  */
 export function readUpload(upload: Upload, now: number): Read {
-  const certificates = readCertificates(upload.certificates)
+  const most = upload.isAuthority ? certificatesPerBundle : certificatesPerChain
+  const certificates = readCertificates(upload.certificates, most)
   const read = upload.isAuthority
     ? readAuthorities(certificates, upload.privateKey)
     : readClient(certificates, upload.privateKey)
@@ -30,7 +31,7 @@ export function readUpload(upload: Upload, now: number): Read {
     }
   }
   const [first] = read.chain
-  if (!first) throw errors.tooManyInUpload()
+  if (!first) throw errors.tooManyInUpload(most)
   const text = read.chain.map((each) => each.toString()).join('')
   if (read.privateKey !== undefined) checkUsable(text, read.privateKey)
   return {
@@ -108,7 +109,7 @@ function blocksOf(text: string): readonly Block[] {
   return [...blocks].map(([whole, label = '', body = '']) => ({ label, text: whole, body }))
 }
 
-function readCertificates(text: string): readonly X509Certificate[] {
+function readCertificates(text: string, most: number): readonly X509Certificate[] {
   const blocks = blocksOf(text)
   if (blocks.some(({ label }) => label.endsWith('PRIVATE KEY'))) {
     throw errors.certificatesInvalid('there is a private key among them')
@@ -116,7 +117,7 @@ function readCertificates(text: string): readonly X509Certificate[] {
   const other = blocks.find(({ label }) => !/^(X509 )?CERTIFICATE$/.test(label))
   if (other) throw errors.certificatesInvalid(`there is a ${other.label} among them`)
   if (blocks.length === 0) throw errors.certificatesInvalid('there is no block of PEM')
-  if (blocks.length > certificatesPerUpload) throw errors.tooManyInUpload()
+  if (blocks.length > most) throw errors.tooManyInUpload(most)
   return blocks.map((block, index) => {
     try {
       return new X509Certificate(block.text)

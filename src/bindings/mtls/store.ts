@@ -3,7 +3,7 @@ import { type AccountId, accountId } from '#contract/ids.ts'
 import type { Ports } from '#contract/ports.ts'
 import { integerColumn, type Row, sql, textColumn, textColumnOrNull } from '#contract/ports/sql.ts'
 import { tooManyCertificates } from './errors.ts'
-import { certificatesPerAccount } from './limits.ts'
+import { certificatesLengthPerAccount, certificatesPerAccount } from './limits.ts'
 import { type CertificateId, certificateId } from './schema.ts'
 
 /** What is known of a certificate. It never changes. */
@@ -54,7 +54,9 @@ export class CertificateStore {
             ${sealed}, ${issuer}, ${serialNumber}, ${signature}, ${made.expiresAt},
             ${certificate.uploadedAt}
           WHERE (SELECT count(*) FROM certificate WHERE account = ${account})
-            < ${certificatesPerAccount}`,
+              < ${certificatesPerAccount}
+            AND (SELECT coalesce(sum(length(certificates)), 0) FROM certificate
+              WHERE account = ${account}) <= ${certificatesLengthPerAccount - made.certificates.length}`,
     ])
     if (inserted?.changes !== 1) throw tooManyCertificates()
     return certificate
