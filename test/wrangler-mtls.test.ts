@@ -127,7 +127,7 @@ withNewestAndOldest(
       },
     )
 
-    test('what can not be uploaded is refused in words', async () => {
+    wrangler.testAlike('what can not be uploaded is refused in words', async () => {
       const [one, two] = [await origin.authority.issue(['a']), await origin.authority.issue(['b'])]
       const { args } = await filesOf('bad', { ...one, key: two.key })
       const upload = ['mtls-certificate', 'upload', ...args]
@@ -161,22 +161,27 @@ withNewestAndOldest(
       assert.deepEqual(await answered('caller'), [200, 'hello second.test'])
     })
 
-    test('an unknown certificate, or one of another account, is refused before anything changes', async () => {
-      const other = await otherAccount(wrangler.server, 'other')
-      const theirs = await uploaded('theirs', await origin.authority.issue(['t.test']), other)
-      await deploy(place, 'kept', { code: `export default { fetch: () => new Response('kept') }` })
-      const mtls_certificates = [{ binding: 'CERT', certificate_id: theirs }]
-      await wrangler.project('kept', { mtls_certificates }, { 'index.js': worker })
-      await wrangler.fails(['deploy'], /does not exist.*1418/s, { cwd: 'kept' })
-      for (const id of ['5b3e9dd2-5fc5-4b10-a3e2-0aeb9c8d7b11', 'nonsense']) {
-        const bindings = [{ type: 'mtls_certificate', name: 'CERT', certificate_id: id }]
-        const upload = formOf({ code: worker, bindings })
-        const { errors } = await ask(place, 'PUT', '~/workers/scripts/kept', upload)
-        assert.equal(errors[0]?.code, 1418)
-      }
-      assert.equal(await wrangler.visit('kept'), 'kept')
-      assert.equal((await ask(place, 'GET', `~/mtls_certificates/${theirs}`)).status, 404)
-    })
+    wrangler.testAlike(
+      'an unknown certificate, or one of another account, is refused before anything changes',
+      async () => {
+        const other = await otherAccount(wrangler.server, 'other')
+        const theirs = await uploaded('theirs', await origin.authority.issue(['t.test']), other)
+        await deploy(place, 'kept', {
+          code: `export default { fetch: () => new Response('kept') }`,
+        })
+        const mtls_certificates = [{ binding: 'CERT', certificate_id: theirs }]
+        await wrangler.project('kept', { mtls_certificates }, { 'index.js': worker })
+        await wrangler.fails(['deploy'], /does not exist.*1418/s, { cwd: 'kept' })
+        for (const id of ['5b3e9dd2-5fc5-4b10-a3e2-0aeb9c8d7b11', 'nonsense']) {
+          const bindings = [{ type: 'mtls_certificate', name: 'CERT', certificate_id: id }]
+          const upload = formOf({ code: worker, bindings })
+          const { errors } = await ask(place, 'PUT', '~/workers/scripts/kept', upload)
+          assert.equal(errors[0]?.code, 1418)
+        }
+        assert.equal(await wrangler.visit('kept'), 'kept')
+        assert.equal((await ask(place, 'GET', `~/mtls_certificates/${theirs}`)).status, 404)
+      },
+    )
 
     wrangler.testAlike('the SDK, and nothing of a key in the data directory', async () => {
       const pair = await origin.authority.issue(['sdk.test'])
