@@ -9,7 +9,7 @@ import { startTestServer, type TestServer } from '#test/server.ts'
 
 // `kill -9` of the server loses no write of Secrets Store that was acknowledged.
 
-const kills = Number(process.env['BINDERY_TEST_KILLS'] ?? 3)
+const kills = Number(process.env['BINDERY_TEST_KILLS'] ?? 2)
 const mostStores = 20
 const root = '~/secrets_store/stores'
 const made = z.object({ id: z.string() })

@@ -29,12 +29,7 @@ withNewestAndOldest('Secrets Store', (wrangler) => {
     return /✅.*ID: ([0-9a-f]{32})/.exec(said)?.[1] ?? assert.fail(said)
   }
   const store = (name: string): Promise<string> => made(own('store', 'create', name))
-  const named = (name: string, scopes = 'workers'): readonly string[] => [
-    '--name',
-    name,
-    '--scopes',
-    scopes,
-  ]
+  const named = (name: string): readonly string[] => ['--name', name, '--scopes', 'workers']
   const of = (id: string): readonly string[] => ['--secret-id', id]
 
   // Where making it is not what is tested.
@@ -49,7 +44,6 @@ withNewestAndOldest('Secrets Store', (wrangler) => {
 
   test('stores are made, listed and deleted', { skip }, async () => {
     const id = await store('listed')
-    await wrangler.fails(own('store', 'create', 'listed'), /store_name_already_exists.*1003/)
     const listed = await wrangler.ok(own('store', 'list', '--per-page', '100'))
     assert.match(listed, new RegExp(`listed.*${id}.*${placeOf(wrangler.server).account}`))
     await wrangler.ok(own('store', 'delete', id))
@@ -61,8 +55,6 @@ withNewestAndOldest('Secrets Store', (wrangler) => {
     const create = own('secret', 'create', at, ...named('API_KEY'), '--comment', 'of the bank')
     const id = await made(create, 'sesame-é\n')
     await wrangler.fails([...create, '--value', 'v'], /secret_name_already_exists.*1003/)
-    const wrong = own('secret', 'create', at, ...named('OTHER', 'worker'), '--value', 'sesame')
-    await wrangler.fails(wrong, /secret_scope_invalid.*1001/)
     const all = [await wrangler.ok(own('secret', 'list', at))]
     all.push(await wrangler.ok(own('secret', 'get', at, ...of(id))))
     for (const said of all) {
@@ -87,7 +79,6 @@ withNewestAndOldest('Secrets Store', (wrangler) => {
     await wrangler.fails(own('store', 'delete', at), /store_not_empty/)
     const left = await wrangler.ok(own('secret', 'list', at, '--per-page', '1', '--page', '1'))
     assert.match(left, /COPY/)
-    await wrangler.fails(own('secret', 'list', at, '--page', '2'), /returned no secrets/)
     assert.ok(!all.join('').includes('sesame'))
   })
 
