@@ -11,7 +11,7 @@ export async function start(args: readonly string[]): Promise<void> {
   await using border = await openTourBorder(config)
   const server = await startServer(withBorder(border, config))
   try {
-    await deployTour(server, border)
+    await deployTour(server.config, border)
     process.stdout.write(`\n  The tour  ${server.visitorUrl('tour')}\n`)
     process.stdout.write(summary(server))
     await stop

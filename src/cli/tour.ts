@@ -7,7 +7,6 @@ import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import type { Config } from '#config'
 import { OperatorError } from '#contract/errors.ts'
-import type { RunningServer } from '#main'
 import { ApiClient } from './api-client.ts'
 import { type Border, openBorder } from './border.ts'
 
@@ -35,16 +34,16 @@ export function withBorder({ allow, authority }: Border, config: Config): Config
 }
 
 /** Deploys the tour, unless this very tour is deployed already. */
-export async function deployTour(server: RunningServer, border: Border): Promise<void> {
-  const stamp = join(server.config.dataDirectory, 'tour.sha256')
+export async function deployTour(config: Config, border: Border): Promise<void> {
+  const stamp = join(config.dataDirectory, 'tour.sha256')
   const wanted = fingerprint(border.url)
   const deployed = await readFile(stamp, 'utf8').catch(() => '')
-  if (deployed === wanted && (await isDeployed(server, 'tour'))) return
+  if (deployed === wanted && (await isDeployed(config, 'tour'))) return
   const greeter = join(tour, 'greeter')
   process.stdout.write('Deploying tour-greeter with wrangler ...\n')
-  await wranglerDeploy(server, greeter, join(greeter, 'wrangler.jsonc'))
+  await wranglerDeploy(config, greeter, join(greeter, 'wrangler.jsonc'))
   process.stdout.write('Deploying tour with wrangler ...\n')
-  await wranglerDeploy(server, tour, await tourConfig(server, border))
+  await wranglerDeploy(config, tour, await tourConfig(config, border))
   await writeFile(stamp, wanted)
 }
 
@@ -56,8 +55,8 @@ function fingerprint(borderUrl: string): string {
   return hash.digest('hex')
 }
 
-async function isDeployed(server: RunningServer, name: string): Promise<boolean> {
-  const client = await ApiClient.of(server.config.dataDirectory)
+async function isDeployed(config: Config, name: string): Promise<boolean> {
+  const client = await ApiClient.of(config.dataDirectory)
   const workers = await client.get(`/accounts/${client.account}/workers/scripts`)
   return Array.isArray(workers) && workers.some((worker) => worker.id === name)
 }
@@ -69,31 +68,31 @@ const tourFile = z.looseObject({
 })
 
 /** Writes the tour's configuration with the ids of what was made for it; gives its path. */
-async function tourConfig(server: RunningServer, border: Border): Promise<string> {
+async function tourConfig(config: Config, border: Border): Promise<string> {
   const text = await readFile(join(tour, 'wrangler.jsonc'), 'utf8')
   // It has no comments: commas that trail are what JSON has not.
   const { main, assets, vars, ...rest } = tourFile.parse(
     JSON.parse(text.replaceAll(/,(?=\s*[}\]])/g, '')),
   )
-  const config = {
+  const written = {
     ...rest,
     main: join(tour, main),
     assets: { ...assets, directory: join(tour, assets.directory) },
     vars: { ...vars, BORDER: border.url },
-    secrets_store_secrets: [await tourSecret(server)],
-    mtls_certificates: [await tourCertificate(server)],
+    secrets_store_secrets: [await tourSecret(config)],
+    mtls_certificates: [await tourCertificate(config)],
   }
-  const path = tourConfigPath(server.config)
+  const path = tourConfigPath(config)
   await mkdir(dirname(path), { recursive: true })
-  await writeFile(path, JSON.stringify(config, null, 2))
+  await writeFile(path, JSON.stringify(written, null, 2))
   return path
 }
 
 const made = z.object({ id: z.string(), name: z.string() })
 
 /** A secret in a store, made if they are not there: wrangler makes neither as it deploys. */
-async function tourSecret(server: RunningServer): Promise<object> {
-  const client = await ApiClient.of(server.config.dataDirectory)
+async function tourSecret(config: Config): Promise<object> {
+  const client = await ApiClient.of(config.dataDirectory)
   const stores = `/accounts/${client.account}/secrets_store/stores`
   const known = z.array(made).parse(await client.get(`${stores}?per_page=100`))
   const store =
@@ -119,8 +118,8 @@ async function borderPort(config: Config): Promise<number> {
 }
 
 /** A client certificate, uploaded if it is not there: wrangler does not do that as it deploys. */
-async function tourCertificate(server: RunningServer): Promise<object> {
-  const client = await ApiClient.of(server.config.dataDirectory)
+async function tourCertificate(config: Config): Promise<object> {
+  const client = await ApiClient.of(config.dataDirectory)
   const path = `/accounts/${client.account}/mtls_certificates`
   const name = 'tour-traveller'
   const known = z
@@ -138,15 +137,11 @@ async function tourCertificate(server: RunningServer): Promise<object> {
 }
 
 /** Runs wrangler as a user would; what it printed is shown only if it failed. */
-async function wranglerDeploy(
-  server: RunningServer,
-  folder: string,
-  config: string,
-): Promise<void> {
-  const client = await ApiClient.of(server.config.dataDirectory)
+async function wranglerDeploy(config: Config, folder: string, file: string): Promise<void> {
+  const client = await ApiClient.of(config.dataDirectory)
   const child = spawn(
     process.execPath,
-    [join(root, 'node_modules', 'wrangler', 'bin', 'wrangler.js'), 'deploy', '-c', config],
+    [join(root, 'node_modules', 'wrangler', 'bin', 'wrangler.js'), 'deploy', '-c', file],
     {
       cwd: folder,
       stdio: ['ignore', 'pipe', 'pipe'],
