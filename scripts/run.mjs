@@ -32,6 +32,7 @@ const tasks = {
     process.env.BINDERY_TEST_WRANGLERS ??= 'all'
     process.env.BINDERY_TEST_FLIPS ??= '300'
     process.env.BINDERY_TEST_D1_MEGABYTES ??= '1000'
+    process.env.BINDERY_TEST_LOADED_WORKERS ??= '10000'
     return (
       (await test(['test/soak.test.ts'], { timeoutMs: 3_600_000 })) ||
       (await soak('test/crash.test.ts', '200')) ||
@@ -40,6 +41,7 @@ const tasks = {
       (await test(['src/drivers/history/local/faults.test.ts', 'test/d1-large.test.ts'], {
         timeoutMs: 3_600_000,
       })) ||
+      (await test(['test/worker-loader.test.ts'], { timeoutMs: 3_600_000 })) ||
       // 250 messages a kill.
       (await soak('test/queues-crash.test.ts', '400')) ||
       (await test(globSync(root, ['test'], /wrangler-[a-z0-9]+\.test\.ts$/)))

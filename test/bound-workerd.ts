@@ -12,7 +12,7 @@ import type { Json } from '#contract/json.ts'
 import type { Log } from '#contract/ports/log.ts'
 import type { Shim } from '#contract/wire.ts'
 import { type Capnp, renderCapnp } from '#runtime/capnp.ts'
-import { moduleOfShim, wrappedBy } from '#runtime/shims.ts'
+import { guestTails, moduleOfShim, wrappedBy } from '#runtime/shims.ts'
 import { configSources } from '#runtime/sources.ts'
 import { account } from '#test/backend.ts'
 import { eventually, temporaryFolder } from '#test/temporary.ts'
@@ -64,12 +64,14 @@ const config :Workerd.Config = (
       bindings = [${renderCapnp({ name: 'B', ...boundBy(client) })}])),
     (name = "backplane", external = (address = "unix:${inFolder('backplane.sock')}",
       http = (injectRequestHeaders = [(name = "${capabilityHeader}", value = "secret")]))),
+    ${loads(client) ? renderCapnp(guestTails(configSources.guestTailsSource, 'backplane')) : ''}
   ],
   sockets = [(name = "http", address = "unix:${inFolder('worker.sock')}", http = (), service = "main")],
   extensions = ${renderCapnp(typeof client === 'string' ? [] : [extensionOf(client)])},
 );`,
   )
-  const child = spawn(workerd, ['serve', inFolder('config.capnp')], {
+  const flags = loads(client) ? ['--experimental'] : []
+  const child = spawn(workerd, ['serve', ...flags, inFolder('config.capnp')], {
     stdio: ['ignore', 'inherit', 'inherit'],
   })
   const exited = once(child, 'exit')
@@ -87,8 +89,13 @@ const config :Workerd.Config = (
 }
 
 function boundBy(client: string | Shim): { readonly [field: string]: Capnp } {
+  if (client === 'workerLoader') return { workerLoader: { id: 'own' } }
   if (typeof client === 'string') return { [client]: 'backplane' }
-  return { wrapped: wrappedBy(client, 'backplane') }
+  return { wrapped: wrappedBy(client, 'backplane', 'own') }
+}
+
+function loads(client: string | Shim): boolean {
+  return typeof client === 'string' ? client === 'workerLoader' : client.loads === true
 }
 
 function extensionOf(shim: Shim): Capnp {

@@ -44,6 +44,7 @@ const missing: Readonly<Record<string, readonly WranglerVersion[]>> = {
   'secrets-store': ['3.114'],
   'tags in versions deploy': ['3.114'],
   'null in secret bulk': ['3.114'],
+  worker_loaders: ['3.114'],
   'null in versions secret bulk': ['3.114', '4.123'],
 }
 

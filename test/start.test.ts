@@ -87,6 +87,7 @@ suite('npm start', () => {
         'mTLS certificates',
         'Queues',
         'Rate Limiting',
+        'Dynamic Worker Loaders',
         'Version metadata',
         'The same env by another road',
       ])
@@ -99,6 +100,9 @@ suite('npm start', () => {
         withIt: [200, 'Welcome, traveller!'],
         withoutIt: [525, noCertificate],
       })
+      const loaded = shown['Dynamic Worker Loaders']
+      assert.partialDeepStrictEqual(loaded, { env: ['WORD'], WORD: 'what it was given' })
+      assert.match(JSON.stringify(loaded), /not permitted to access the internet/)
       assert.deepEqual(shown['Service bindings'], {
         http: 'tour-greeter got GET /some/path',
         rpc: 'Welcome, traveller!',

@@ -12,12 +12,14 @@ import { secretsStoreSecret } from './secrets-store/binding.ts'
 import { secretKey, secretText } from './secrets/binding.ts'
 import { service } from './service/binding.ts'
 import { versionMetadata } from './version-metadata/binding.ts'
+import { workerLoader } from './worker-loader/binding.ts'
 
 /** Every kind of binding that ships, in the order of the README's table. */
 export const bindings: readonly Binding[] = [
   assets,
   d1,
   durableObjects,
+  workerLoader,
   plainText,
   json,
   kvNamespace,

@@ -1,6 +1,7 @@
 import type { BackendHandler, Grant } from '#contract/backend.ts'
 import type { Binding, House, LiveBinding, ServedBinding } from '#contract/binding.ts'
 import type { EventHost } from '#contract/events.ts'
+import type { GuestHost } from '#contract/guests.ts'
 import type { Ports } from '#contract/ports.ts'
 
 // The live halves of all kinds of binding, together.
@@ -41,12 +42,15 @@ export function startBindings(
   {
     host,
     ...where
-  }: Pick<House, 'domain' | 'urlOf' | 'ownerOf' | 'usage'> & { readonly host: EventHost },
+  }: Pick<House, 'domain' | 'urlOf' | 'ownerOf' | 'usage'> & {
+    readonly host: EventHost & GuestHost
+  },
 ): AsyncDisposable {
   const lives = new Set(served.flatMap(({ live }) => live ?? []))
   const queues = [...lives].find((live: LiveBinding) => live.queues)?.queues
   const house: House = {
     events: host.events,
+    guests: host.guests,
     bindings: (account, type) => host.bindings(account, type),
     queues,
     ...where,

@@ -42,6 +42,8 @@ export type BackendReply = {
    * for: that may overwrite it. Errors of KV and Queues must have none.
    */
   readonly body?: Uint8Array | string | AsyncIterable<Uint8Array>
+  /** Called once when it is over: all is sent, or the caller has gone. */
+  readonly ended?: () => void
 }
 
 /** Answers the calls of one grant. What it throws is logged and becomes a bare 500. */

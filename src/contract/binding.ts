@@ -3,6 +3,7 @@ import type { Site, Sites } from './assets.ts'
 import type { BackendHandler, Grant, Protocol } from './backend.ts'
 import type { ClientCertificates } from './client-certificates.ts'
 import type { EventHost } from './events.ts'
+import type { GuestPort } from './guests.ts'
 import type { HostServer } from './hosts.ts'
 import type { AccountId, WorkerName } from './ids.ts'
 import type { Json, JsonObject } from './json.ts'
@@ -77,6 +78,8 @@ export type ServedBinding = { readonly binding: Binding; readonly live?: LiveBin
 
 /** What a binding is handed that others in the house can do. */
 export type House = EventHost & {
+  /** What Workers have loaded by themselves. */
+  readonly guests: GuestPort
   /** Absent where no binding has queues. */
   readonly queues: QueuePort | undefined
   /** Below which Workers answer, and what else has a public address. */

@@ -4,7 +4,9 @@ import type { BackendReply } from './backend.ts'
 
 /** Sends a reply, and resolves when all of it is handed over, or nobody is there to read any more. */
 export async function sendReply(response: ServerResponse, reply: BackendReply): Promise<void> {
-  const { status, reason, headers, body } = reply
+  const { status, reason, headers, body, ended } = reply
+  if (ended && response.closed) ended()
+  else if (ended) response.once('close', ended)
   if (body === undefined || typeof body === 'string' || body instanceof Uint8Array) {
     const length = typeof body === 'string' ? Buffer.byteLength(body) : (body?.byteLength ?? 0)
     // A reply to HEAD says how long it would have been, and one without content nothing.

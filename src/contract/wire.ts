@@ -46,6 +46,11 @@ export type Shim = {
   readonly source: string
   /** What it is told besides: a change is another isolate, as opposed to one of the `resource`. */
   readonly values: Readonly<Record<string, Json>>
+  /**
+   * Whether it loads Workers: it is handed workerd's own loader as `loader`, which shares its names
+   * with nobody, and none in a check. workerd's internal module of entrypoints is `runtime` in its scope.
+   */
+  readonly loads?: true
 }
 
 /** Another Worker of the same account, in the same cell. */

@@ -5,9 +5,10 @@ import type { ExceededLimit, Target } from '#contract/snapshot.ts'
 import { awaitAlarm } from './alarm.ts'
 import { BackOff, type Use } from './back-off.ts'
 import { type CellConfig, printConfig, writeConfig } from './config.ts'
-import { confinesOf } from './confines.ts'
+import { confinesOf, workersBytes } from './confines.ts'
 import { cpuLimitMs } from './cpu-limit.ts'
 import { backplaneSocket, openDoors } from './doors.ts'
+import type { Guests } from './guests.ts'
 import type { CellHostOptions } from './host-options.ts'
 import type { Jail } from './jail.ts'
 import { processBytes } from './limits.ts'
@@ -41,6 +42,7 @@ export type CellContext = CellHostOptions & {
   /** Reads every module of some Workers. One that can't be read throws when it is asked for. */
   readonly load: (workers: readonly WorkerPlan[]) => Promise<Read>
   readonly watchdog: Watchdog
+  readonly guests: Guests
   /** Has a start wait for its turn: of many cells that are to come back at once, few start. */
   readonly inLine: (account: AccountId, start: () => Promise<void>) => Promise<void>
   readonly jail: () => Jail | undefined
@@ -345,14 +347,13 @@ export class Cell {
   }
 
   #watch(started: WorkerdProcess): Disposable {
-    const { ingress, watchdog, limits } = this.#context
-    const { workers } = this.#plan
-    return watchdog.watch({
+    const { ingress, watchdog, guests, limits } = this.#context
+    return guests.watch(this.#id, watchdog, {
       usage: () => started.usage(),
       ping: () => started.ping(),
       answered: () => ingress.answered(this.targetIds),
       cpuLimitMs: () => cpuLimitMs(this.#plan.workers, this.#atWork(), limits.cpuMs),
-      memoryLimitBytes: processBytes + workers.length * limits.memoryBytes,
+      memoryLimitBytes: processBytes + workersBytes(this.#plan.workers, limits),
       exceeded: (limit) => this.#kill(started, limit),
     })
   }

@@ -118,6 +118,7 @@ function config(over: Partial<CellConfig> = {}): CellConfig {
     hiddenSource: '// hidden',
     splitSource: '// split',
     socketsSource: '// sockets',
+    guestTailsSource: '// tails',
     shimSource: ({ name }) => `// ${name}`,
     capabilityHeader: 'x-capability',
     read: () => new TextEncoder().encode(canary),

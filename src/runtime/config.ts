@@ -10,7 +10,7 @@ import type {
 } from '#contract/wire.ts'
 import { type Capnp, CapnpSymbol, capnpVoid, isList, renderCapnp } from './capnp.ts'
 import { receiverName } from './event-message.ts'
-import { moduleOfShim, shimsOf, wrappedBy } from './shims.ts'
+import { guestTails, mayLoad, moduleOfShim, shimsOf, wrappedBy } from './shims.ts'
 import type { Door, Slot } from './slots.ts'
 import {
   hasEntrypoint,
@@ -35,6 +35,7 @@ export type CellConfig = {
   readonly hiddenSource: string
   readonly splitSource: string
   readonly socketsSource: string
+  readonly guestTailsSource: string
   /** The JavaScript of a shim. */
   readonly shimSource: (shim: Shim) => string
   readonly capabilityHeader: string
@@ -90,6 +91,7 @@ function configOf(config: CellConfig): Capnp {
       ...slots.flatMap((slot) => backendsOf(slot, config)),
       { name: 'agent', worker: agentOf(config) },
       ...(isSplit(config) ? [{ name: splitService, worker: splitOf(config) }] : []),
+      ...(mayLoad(config) ? [guestTails(config.guestTailsSource, nobody)] : []),
       ...slots.flatMap(exitOf),
       // Without one of this name workerd adds its own, which reaches the network.
       { name: 'internet', network: { allow: [] } },
@@ -274,7 +276,7 @@ function bindingOf(binding: Bound): Capnp {
     case 'key':
       return { name, cryptoKey: keyOf(wire.key) }
     case 'backend':
-      return { name, ...clientOf(wire, config.isCheck ? nobody : backendName(slot, name)) }
+      return { name, ...clientOf(wire, config.isCheck ? undefined : backendName(slot, name)) }
     case 'worker':
       return {
         name,
@@ -287,9 +289,16 @@ function bindingOf(binding: Bound): Capnp {
   }
 }
 
-/** Where workerd's client of a back end is, in its schema. */
-function clientOf({ client }: BackendWire, service: string): { readonly [field: string]: Capnp } {
-  if (typeof client === 'object') return { wrapped: wrappedBy(client, service) }
+/**
+ * Where workerd's client of a back end is, in its schema. One that loads Workers has names of its own:
+ * no other binding, and no other version, finds what it has loaded.
+ */
+function clientOf(
+  { client }: BackendWire,
+  backend: string | undefined,
+): { readonly [field: string]: Capnp } {
+  const service = backend ?? nobody
+  if (typeof client === 'object') return { wrapped: wrappedBy(client, service, backend) }
   switch (client) {
     case 'fetcher':
       return { service }

@@ -11,11 +11,13 @@ import type {
 import { messageOf, OperatorError } from '#contract/errors.ts'
 import type { BoundResource, EventHost, EventPort } from '#contract/events.ts'
 import { Gate, SharedGate } from '#contract/gate.ts'
+import type { GuestHost } from '#contract/guests.ts'
 import type { AccountId, ObjectNamespaceId } from '#contract/ids.ts'
 import { liveKey, type RoutedWorker, type Target } from '#contract/snapshot.ts'
 import { Cell, type CellContext } from './cell.ts'
 import { measureBaseline, runCheck, type StartCost } from './check.ts'
 import { Events } from './events.ts'
+import { Guests } from './guests.ts'
 import type { CellHostOptions } from './host-options.ts'
 import { Idleness } from './idleness.ts'
 import { type Jail, openJail } from './jail.ts'
@@ -55,7 +57,7 @@ type Start = 'start' | 'restore'
  */
 export async function startCellHost(
   options: CellHostOptions,
-): Promise<CellHost & EventHost & Jailer> {
+): Promise<CellHost & EventHost & GuestHost & Jailer> {
   const { runDirectory, workerdPath, log } = options
   if (!existsSync(workerdPath)) throw new OperatorError(`workerd is missing at ${workerdPath}.`)
   if (Buffer.byteLength(runDirectory) + socketNameLength > longestSocketPath) {
@@ -71,7 +73,8 @@ export async function startCellHost(
 /** What puts processes into jails, where there are any. */
 type Jailer = { readonly jail: Jail | undefined }
 
-class WorkerdHost implements CellHost, EventHost, Jailer {
+class WorkerdHost implements CellHost, EventHost, GuestHost, Jailer {
+  readonly guests = new Guests()
   readonly #options: CellHostOptions
   readonly #context: CellContext
   readonly #closing = new AbortController()
@@ -111,6 +114,7 @@ class WorkerdHost implements CellHost, EventHost, Jailer {
       changed: () => this.#publish(),
       load: (workers) => loadModules(options.readModule, workers),
       watchdog: new Watchdog(),
+      guests: this.guests,
       inLine: (account, start) => this.#restarts.pass(account, start),
       jail: () => this.#jail,
     }

@@ -7,6 +7,9 @@ export const longestCpuMs = 300_000
 /** Memory of one Worker. Same page: "Memory", 128 MB. */
 export const workerBytes = 128 * 1024 * 1024
 
+/** What a Worker that loads others may hold for those, besides its own. */
+export const guestBytes = 256 * 1024 * 1024
+
 /**
  * What a process may hold beside its Workers' own. An idle one has 10 MB; under as many requests as a
  * core can answer, garbage that nobody has collected yet levels off at 330 MB, even of a Worker that

@@ -4,6 +4,9 @@ import type { Slot } from './slots.ts'
 
 // Clients of bindings that workerd has none for: modules of ours, as extensions of a configuration.
 
+/** The service that tells watchers of loaded Workers their names. */
+const guestTailsService = 'guest-tails'
+
 /** Every shim that a binding of these slots is wrapped by, once. */
 export function shimsOf(slots: readonly Slot[]): readonly Shim[] {
   const shims = new Map<string, Shim>()
@@ -20,16 +23,50 @@ export function shimsOf(slots: readonly Slot[]): readonly Shim[] {
 }
 
 export function moduleOfShim(shim: Shim, source: string): Capnp {
-  return { name: moduleName(shim), internal: true, esModule: source }
+  const inScope = shim.loads ? "import runtime from 'cloudflare-internal:workers'\n" : ''
+  return { name: moduleName(shim), internal: true, esModule: inScope + source }
 }
 
-/** A binding that is what the shim makes of a service and its values. */
-export function wrappedBy(shim: Shim, service: string): Capnp {
+/**
+ * A binding that is what the shim makes of a service and its values. `loader` is the id of its loader,
+ * if it may have one.
+ */
+export function wrappedBy(shim: Shim, service: string, loader?: string): Capnp {
   const values = Object.entries(shim.values).map(([name, value]) => ({
     name,
     json: JSON.stringify(value),
   }))
-  return { moduleName: moduleName(shim), innerBindings: [{ name: 'fetcher', service }, ...values] }
+  const loading =
+    shim.loads && loader !== undefined
+      ? [
+          { name: 'loader', workerLoader: { id: loader } },
+          { name: 'tails', service: guestTailsService },
+        ]
+      : []
+  return {
+    moduleName: moduleName(shim),
+    innerBindings: [{ name: 'fetcher', service }, ...values, ...loading],
+  }
+}
+
+/** Whether any Worker of a configuration may load others: none does in a check. */
+export function mayLoad(config: {
+  readonly slots: readonly Slot[]
+  readonly isCheck: boolean
+}): boolean {
+  return !config.isCheck && shimsOf(config.slots).some(({ loads }) => loads)
+}
+
+/** The service that `guest-tails.worker.ts` is; what it sends out goes to `exit`. */
+export function guestTails(source: string, exit: string): Capnp {
+  return {
+    name: guestTailsService,
+    worker: {
+      compatibilityDate: '2026-11-01',
+      modules: [{ name: 'guest-tails.js', esModule: source }],
+      globalOutbound: exit,
+    },
+  }
 }
 
 function moduleName({ name }: Shim): string {

@@ -8,6 +8,7 @@ const sources = {
   hidden: load(new URL('./hidden.worker.ts', import.meta.url)),
   split: load(new URL('./split.worker.ts', import.meta.url)),
   sockets: load(new URL('./sockets.worker.ts', import.meta.url)),
+  guestTails: load(new URL('./guest-tails.worker.ts', import.meta.url)),
 } as const
 
 const shims = new Map<string, string>()
@@ -18,6 +19,7 @@ export const configSources = {
   hiddenSource: sources.hidden,
   splitSource: sources.split,
   socketsSource: sources.sockets,
+  guestTailsSource: sources.guestTails,
   /** Those of bindings are read when they are first asked for. */
   shimSource({ source }: Shim): string {
     const known = shims.get(source) ?? load(new URL(source))

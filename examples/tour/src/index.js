@@ -140,6 +140,20 @@ const stops = [
     }),
   },
   {
+    title: 'Dynamic Worker Loaders',
+    code: 'await env.LOADER.get(name, async () => code).getEntrypoint().fetch(request)',
+    run: async ({ env, url }) => {
+      const guest = env.LOADER.get('tour-guest', async () => ({
+        compatibilityDate: '2026-11-01',
+        mainModule: 'guest.js',
+        modules: { 'guest.js': guestSource },
+        env: { WORD: 'what it was given' },
+        globalOutbound: null,
+      }))
+      return (await guest.getEntrypoint().fetch(`https://guest${url.pathname}`)).json()
+    },
+  },
+  {
     title: 'Version metadata',
     code: 'env.VERSION',
     run: ({ env }) => env.VERSION,
@@ -153,6 +167,15 @@ const stops = [
     }),
   },
 ]
+
+/** A Worker that this one makes up, and that has no network. */
+const guestSource = `let calls = 0
+export default {
+  async fetch(request, env) {
+    const network = await fetch('https://example.com').then(String, (error) => error.message)
+    return Response.json({ calls: ++calls, env: Object.keys(env), WORD: env.WORD, network })
+  },
+}`
 
 /** One object, with a database of its own. */
 export class Guestbook extends DurableObject {

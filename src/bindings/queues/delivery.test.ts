@@ -46,7 +46,9 @@ const events: EventPort = {
     return { [Symbol.dispose]: () => void listeners.delete(listener) }
   },
 }
-const started = live.start?.({ ...nowhere, events, bindings: () => [], queues: live.queues })
+const guests = { limitCpu: () => assert.fail('nobody loads'), fullness: () => undefined }
+const house = { ...nowhere, guests, events, bindings: () => [], queues: live.queues }
+const started = live.start?.(house)
 after(async () => {
   await started?.[Symbol.asyncDispose]()
   await live[Symbol.asyncDispose]()
@@ -139,12 +141,7 @@ test('what is leased while everything stops is delivered before that', async () 
     [Symbol.asyncDispose]: () => own.sql[Symbol.asyncDispose](),
   }
   await using stopped = await openQueues({ ...own, sql: stopAtLease })
-  const running = stopped.start?.({
-    ...nowhere,
-    events,
-    bindings: () => [],
-    queues: stopped.queues,
-  })
+  const running = stopped.start?.({ ...house, queues: stopped.queues })
   let isOver = false
   deploy('stopping', async () => {
     await new Promise((resolve) => void setTimeout(resolve, 100))

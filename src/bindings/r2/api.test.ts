@@ -37,6 +37,7 @@ const nobody = (): never => assert.fail('no Worker is given anything')
 const house: House = {
   events: { handles: nobody, queue: nobody, scheduled: nobody, onDeployed: nobody },
   bindings: () => [],
+  guests: { limitCpu: nobody, fullness: nobody },
   queues,
   domain: 'example.com',
   urlOf: (host) => `https://${host}`,
