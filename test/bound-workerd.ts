@@ -91,7 +91,7 @@ const config :Workerd.Config = (
 function boundBy(client: string | Shim): { readonly [field: string]: Capnp } {
   if (client === 'workerLoader') return { workerLoader: { id: 'own' } }
   if (typeof client === 'string') return { [client]: 'backplane' }
-  return { wrapped: wrappedBy(client, 'backplane', 'own') }
+  return { wrapped: wrappedBy(client, 'backplane', { id: 'own', ...configSources }) }
 }
 
 function loads(client: string | Shim): boolean {

@@ -37,7 +37,7 @@ export type BackendWire = {
  * A client of ours: a module that runs in the caller's isolate and that user code can't import,
  * wrapped around the back end. What its default export makes of `{ fetcher, ...values }` is in `env`.
  * User code that bends globals may get at what is inside, so the back end trusts nothing it is told.
- * It imports nothing, and Workers that are loaded dynamically can't have it in theirs.
+ * It imports nothing, and Workers that are loaded dynamically can't be given it.
  */
 export type Shim = {
   /** Of the module: the binding's folder. One name has one source. */

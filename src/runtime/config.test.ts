@@ -208,6 +208,25 @@ suite('the configuration of a cell', () => {
     )
   })
 
+  test('what loads Workers has a loader of its own for each binding, and none in a check', () => {
+    const source = 'file:///some/shim.worker.ts'
+    const client = { name: 'loading', source, values: {}, loads: true } as const
+    const wire = { type: 'backend', client, resource: null } as const
+    const bindings = ['A', 'B'].map((name) => ({ name, type: 'x', wire }))
+    const slots = ['w0', 'w1'].map((id) => ({
+      id,
+      plan: plan('w', { bindings }),
+      capabilities: new Map<string, string>(),
+    }))
+    const text = writeConfig(config({ slots }))
+    const ids = [...text.matchAll(/workerLoader = \(id = "([^"]*)"\)/g)].map((match) => match[1])
+    assert.deepEqual(ids, ['w0/A', 'w0/B', 'w1/A', 'w1/B'])
+    assert.match(text, /name = "guest-tails", worker = /)
+    const checked = writeConfig(config({ slots: slots.slice(0, 1), isCheck: true }))
+    assert.doesNotMatch(checked, /workerLoader|guest-tails/)
+    assert.doesNotMatch(writeConfig(config()), /workerLoader|guest-tails/)
+  })
+
   test('a service worker is a script without our entrypoint', () => {
     const code = { ...plan('sw').code, format: 'service-worker' as const }
     const slot = { id: 'w0', plan: plan('sw', { code }), ...nothing }

@@ -276,7 +276,10 @@ function bindingOf(binding: Bound): Capnp {
     case 'key':
       return { name, cryptoKey: keyOf(wire.key) }
     case 'backend':
-      return { name, ...clientOf(wire, config.isCheck ? undefined : backendName(slot, name)) }
+      return {
+        name,
+        ...clientOf(wire, config, config.isCheck ? undefined : backendName(slot, name)),
+      }
     case 'worker':
       return {
         name,
@@ -295,10 +298,12 @@ function bindingOf(binding: Bound): Capnp {
  */
 function clientOf(
   { client }: BackendWire,
+  { socketsSource }: CellConfig,
   backend: string | undefined,
 ): { readonly [field: string]: Capnp } {
   const service = backend ?? nobody
-  if (typeof client === 'object') return { wrapped: wrappedBy(client, service, backend) }
+  const loading = { id: backend, socketsSource }
+  if (typeof client === 'object') return { wrapped: wrappedBy(client, service, loading) }
   switch (client) {
     case 'fetcher':
       return { service }

@@ -11,6 +11,7 @@ import { after, before, suite, test } from 'node:test'
 import { createServer as createTlsServer, TLSSocket } from 'node:tls'
 import { gzipSync } from 'node:zlib'
 import { WebSocketServer } from 'ws'
+import { workerLoaderWiring } from '#bindings/worker-loader/wiring.ts'
 import { certificate, certificateKey } from '#egress/certificate.fixture.ts'
 import { createEgress } from '#egress/server.ts'
 import { type Fixture, startFixture } from './fixture.ts'
@@ -157,6 +158,17 @@ suite('the way out of a cell', () => {
       body: JSON.stringify(ports),
     })
     return JSON.parse(text)
+  }
+
+  /** The same in a Worker that the one that is visited has loaded. */
+  async function runLoaded(body: string): Promise<unknown> {
+    const loading = `const modules = { 'main.js': ${JSON.stringify(code(body))} }
+      export default { fetch: (request, env) => env.LOADER
+        .load({ compatibilityDate: '2026-11-01', mainModule: 'main.js', modules }).getEntrypoint().fetch(request) }`
+    const bindings = { LOADER: workerLoaderWiring() }
+    await fixture.apply([await fixture.ready('w', { code: loading, bindings })])
+    const sent = { method: 'POST', body: JSON.stringify(ports) }
+    return JSON.parse((await fixture.visit('w', '/', sent)).body)
   }
 
   const cases: [what: string, body: string, expected: unknown][] = [
@@ -323,6 +335,18 @@ suite('the way out of a cell', () => {
   for (const [what, body, expected] of cases) {
     test(what, async () => {
       assert.deepEqual(await run(body), expected)
+    })
+  }
+
+  // Node's TLS can't be had done outside there: it says so, and sends nothing in plain text.
+  const unlike: Readonly<Record<string, unknown>> = {
+    'node:tls': { error: 'proxy request failed, cannot connect to the specified address' },
+  }
+  for (const [what, body, expected] of cases.filter(([name]) =>
+    /GET|private|connect|^\.|node/.test(name),
+  )) {
+    test(`in a loaded Worker: ${what}`, async () => {
+      assert.deepEqual(await runLoaded(body), unlike[what] ?? expected)
     })
   }
 })

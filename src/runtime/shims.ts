@@ -27,25 +27,31 @@ export function moduleOfShim(shim: Shim, source: string): Capnp {
   return { name: moduleName(shim), internal: true, esModule: inScope + source }
 }
 
-/**
- * A binding that is what the shim makes of a service and its values. `loader` is the id of its loader,
- * if it may have one.
- */
-export function wrappedBy(shim: Shim, service: string, loader?: string): Capnp {
+/** What a shim that loads is handed besides. */
+export type Loading = {
+  /** The id of its loader: bindings with the same share their names. Absent: it may not load. */
+  readonly id: string | undefined
+  /** What takes the place of workerd's `connect`: `sockets.worker.ts`. */
+  readonly socketsSource: string
+}
+
+/** A binding that is what the shim makes of a service and its values, and of a loader if it loads. */
+export function wrappedBy(shim: Shim, service: string, loading: Loading): Capnp {
   const values = Object.entries(shim.values).map(([name, value]) => ({
     name,
     json: JSON.stringify(value),
   }))
-  const loading =
-    shim.loads && loader !== undefined
+  const loader =
+    shim.loads && loading.id !== undefined
       ? [
-          { name: 'loader', workerLoader: { id: loader } },
+          { name: 'loader', workerLoader: { id: loading.id } },
           { name: 'tails', service: guestTailsService },
+          { name: 'socketsSource', text: loading.socketsSource },
         ]
       : []
   return {
     moduleName: moduleName(shim),
-    innerBindings: [{ name: 'fetcher', service }, ...values, ...loading],
+    innerBindings: [{ name: 'fetcher', service }, ...values, ...loader],
   }
 }
 

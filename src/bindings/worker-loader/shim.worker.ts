@@ -10,6 +10,8 @@ type Inner = {
   readonly loader?: NativeLoader
   /** Names what happens to loaded Workers, for who watches them. None in a check. */
   readonly tails?: { named(name: string, target: unknown): Promise<unknown> }
+  /** What has TLS done where it can be done. None in a check. */
+  readonly socketsSource?: string
   readonly keptWorkers: number
   readonly keptCodeBytes: number
   readonly movableCodeBytes: number
@@ -29,7 +31,13 @@ type NativeStub = {
 // oxlint-disable-next-line typescript/no-explicit-any -- what a Worker offers is known to its author alone
 type Reachable = any
 
-type Code = { readonly mainModule: string; readonly modules: Readonly<Record<string, unknown>> }
+type Code = {
+  readonly mainModule: string
+  readonly modules: Readonly<Record<string, unknown>>
+  readonly compatibilityDate?: unknown
+  readonly compatibilityFlags?: unknown
+  readonly globalOutbound?: unknown
+}
 
 /** A Worker that is loaded, or about to be. */
 type Guest = {
@@ -41,6 +49,8 @@ type Guest = {
   cpuMs: number | undefined
   /** Whether it can be made to go: it can't if nothing of ours fits in. */
   isMovable: boolean
+  /** To be called when it has started, which its limit holds for too. */
+  started: () => void
 }
 
 /** workerd's internal module of entrypoints: see `Shim.loads`. */
@@ -60,6 +70,14 @@ export class Guest extends WorkerEntrypoint {
     this.ctx.waitUntil((async () => { await null; abortIsolate('recycled') })())
   }
 }
+`
+
+const sockets = 'cloudflare:sockets'
+const socketsModule = `const builtin = process.getBuiltinModule('cloudflare:sockets')
+const sockets = { connect: builtin.connect }
+export const connect = (address, options) => sockets.connect(address, options)
+export const { internalNewHttpClient } = builtin
+secureSockets(sockets)
 `
 
 export default function workerLoader(inner: Inner): object {
@@ -83,10 +101,7 @@ class WorkerLoader {
     const native = this.#native
     // Its own words on what is wrong with the arguments.
     if (args.length < 2 || typeof getCode !== 'function') return native.get(...args)
-    if (name === null || name === undefined) {
-      const guest = this.#newGuest()
-      return this.#stub(native.get(null, this.#codeOf(guest, getCode)), guest)
-    }
+    if (name === null || name === undefined) return this.#anonymous(getCode)
     return this.#named(textOfName(name), getCode)
   }
 
@@ -96,15 +111,18 @@ class WorkerLoader {
     const guest = this.#newGuest()
     if (!isObject(code)) return native.load(...args)
     note(guest, code)
-    // Names for those who watch are had from elsewhere: that takes a moment.
-    if (!hasTails(code)) return this.#stub(native.load(withPlainEnv(code)), guest)
-    return this.#stub(
-      native.get(
-        null,
-        this.#codeOf(guest, async () => code),
-      ),
-      guest,
-    )
+    // Names for those who watch, and limits, are asked for: that takes a moment.
+    if (!hasTails(code) && guest.cpuMs === undefined) {
+      return this.#stub(native.load(this.#connected(withPlainEnv(code), guest)), guest)
+    }
+    return this.#anonymous(async () => code, guest)
+  }
+
+  #anonymous(getCode: Function, guest = this.#newGuest()): WorkerStub {
+    const stub = this.#native.get(null, this.#codeOf(guest, getCode))
+    const started = (): void => guest.started()
+    runtime.waitUntil(this.#settled(stub).then(started))
+    return this.#stub(stub, guest)
   }
 
   #named(name: string, getCode: Function): object {
@@ -126,7 +144,14 @@ class WorkerLoader {
 
   #newGuest(): Guest {
     const key = String((this.#count += 1))
-    return { key, codeBytes: 0, isKnown: false, cpuMs: undefined, isMovable: false }
+    return {
+      key,
+      codeBytes: 0,
+      isKnown: false,
+      cpuMs: undefined,
+      isMovable: false,
+      started: ignore,
+    }
   }
 
   #stub(stub: NativeStub, guest: Guest): WorkerStub {
@@ -137,10 +162,12 @@ class WorkerLoader {
   /** Hides what is ours in a new Worker. One that does not start is loaded anew when it is asked for. */
   #settle(stub: NativeStub, name: string, guest: Guest): void {
     const forget = (error: unknown): void => {
+      guest.started()
       const isThere = error instanceof Error && error.message === noSuch(this.#hidden)
       if (!isThere && this.#guests.get(name) === guest) this.#guests.delete(name)
     }
-    runtime.waitUntil(stub.getEntrypoint(this.#hidden).hide(this.#hidden).catch(forget))
+    const hidden: Promise<void> = stub.getEntrypoint(this.#hidden).hide(this.#hidden)
+    runtime.waitUntil(hidden.then(() => guest.started(), forget))
   }
 
   /** Resolves when a Worker has started, or has failed to: its code has been seen then. */
@@ -164,14 +191,16 @@ class WorkerLoader {
       if (!isObject(code)) return code
       note(guest, code)
       const watched = await this.#withNames(withPlainEnv(code), name)
-      return name === undefined ? watched : this.#movable(watched, guest)
+      const whole = this.#connected(watched, guest)
+      if (guest.cpuMs !== undefined)
+        guest.started = await announce(this.#inner.fetcher, guest.cpuMs)
+      return name === undefined ? whole : this.#movable(whole, guest)
     }
   }
 
   /** The same code with our entrypoint; as it is if that does not fit in. */
   #movable(code: object, guest: Guest): object {
-    // Code that has just room enough stays as it is.
-    if (!isCode(code) || guest.codeBytes > this.#inner.movableCodeBytes) return code
+    if (!isCode(code) || !this.#hasRoom(guest)) return code
     const { mainModule: main, modules } = code
     const text = textOf(main, modules[main])
     if (text === undefined) return code
@@ -182,6 +211,30 @@ class WorkerLoader {
     return over(code, {
       modules: { ...modules, [main]: { js: source }, [name]: { js: guestSource } },
     })
+  }
+
+  /**
+   * The same code, with a `cloudflare:sockets` that has TLS done outside of the cell, if what it sends
+   * goes there. Ours gets at workerd's by a way that is there with Node's modules alone.
+   */
+  #connected(code: object, guest: Guest): object {
+    const { socketsSource } = this.#inner
+    if (socketsSource === undefined || !isCode(code) || !this.#hasRoom(guest)) return code
+    const isOther = code.globalOutbound !== undefined || sockets in code.modules
+    if (
+      isOther ||
+      !hasNode(code) ||
+      textOf(code.mainModule, code.modules[code.mainModule]) === undefined
+    )
+      return code
+    return over(code, {
+      modules: { ...code.modules, [sockets]: { js: socketsModule + socketsSource } },
+    })
+  }
+
+  /** Code that has just room enough stays as it is. */
+  #hasRoom({ codeBytes }: Guest): boolean {
+    return codeBytes <= this.#inner.movableCodeBytes
   }
 
   /** The same code, with `tails` that are told its name. */
@@ -252,11 +305,16 @@ class WorkerStub {
 type Begin = () => Promise<() => void>
 
 /** Says that a Worker is about to be called, if its time is limited; resolves once that is known. */
-async function begin({ guest, settled, fetcher }: Terms, own: number | undefined) {
+async function begin(terms: Terms, own: number | undefined): Promise<() => void> {
+  const { guest, settled, fetcher } = terms
   if (!guest.isKnown) await settled()
   const limits = [own, guest.cpuMs].filter((limit) => limit !== undefined)
-  if (limits.length === 0) return ignore
-  const answer = await fetcher.fetch(`http://loader/call?${Math.min(...limits)}`)
+  return limits.length === 0 ? ignore : announce(fetcher, Math.min(...limits))
+}
+
+/** Has a limit of CPU time held, from when this resolves until what it gives is called. */
+async function announce(fetcher: Fetcher, cpuMs: number): Promise<() => void> {
+  const answer = await fetcher.fetch(`http://loader/call?${cpuMs}`)
   if (answer.status === 429) throw new Error(answer.statusText)
   const { body } = answer
   if (answer.status !== 200 || !body) throw new Error('The limits of the Worker can not be held.')
@@ -370,6 +428,14 @@ function cpuOf(from: unknown): number | undefined {
   const limits: unknown = isObject(from) && 'limits' in from ? from.limits : undefined
   const cpuMs = isObject(limits) && 'cpuMs' in limits ? Number(limits.cpuMs) : Number.NaN
   return Number.isFinite(cpuMs) && cpuMs >= 0 ? Math.min(Math.floor(cpuMs), 999_999_999) : undefined
+}
+
+/** Whether it has Node's modules: developers.cloudflare.com/workers/configuration/compatibility-flags. */
+function hasNode({ compatibilityDate: date, compatibilityFlags: flags }: Code): boolean {
+  const named: readonly unknown[] = Array.isArray(flags) ? flags : []
+  if (named.includes('no_nodejs_compat')) return false
+  const isDefault = typeof date === 'string' && date >= '2026-08-04'
+  return isDefault || named.includes('nodejs_compat')
 }
 
 /** The same code, with workerd's own entrypoints in `env`: it says why they can't be there. */

@@ -140,7 +140,8 @@ suite('a loader', () => {
     await eventually(() => limits.size === 0)
     asked.length = 0
     await workerd.get('/both%20limits')
-    assert.deepEqual(asked, [300, 200])
+    // The first is its start.
+    assert.deepEqual(asked, [300, 300, 200])
     await eventually(() => limits.size === 0)
   })
 })
