@@ -9,5 +9,7 @@ export const keptCodeBytes = 32 * 1024 * 1024
 export const movableCodeBytes = 64 * 1024 * 1024 - 16_384
 /** Part of a process's memory in use from which on half of what is kept is let go at each load. */
 export const fullness = 0.6
+/** Calls of limited Workers that may go on at a time, of one binding in one process. */
+export const limitedCalls = 1_000
 /** The longest CPU time that may be asked for. developers.cloudflare.com/workers/platform/limits: 5 minutes. */
 export const longestCpuMs = 300_000
