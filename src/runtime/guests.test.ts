@@ -26,8 +26,8 @@ suite('guests', () => {
   test('the smallest limit of a cell holds, while it does, and in no other cell', () => {
     const guests = new Guests()
     const [watchdog, other] = [new Notebook(), new Notebook()]
-    using _first = guests.watch('a', watchdog, process)
-    using _second = guests.watch('b', other, process)
+    guests.watch('a', watchdog, process)
+    guests.watch('b', other, process)
     const limits = [50, 2_000, 50, 10].map((cpuMs) => guests.limitCpu('a', cpuMs))
     const seen = limits.toReversed().map((limit) => {
       const now = watchdog.watched?.cpuLimitMs()
