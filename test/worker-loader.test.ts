@@ -68,6 +68,17 @@ export default {}`
 const bomb = `const held = []
 export default { fetch() { for (;;) held.push(new Uint8Array(1 << 20).fill(1)) } }`
 
+/** Does what it can to stay. */
+const stubborn = `import { WorkerEntrypoint } from 'cloudflare:workers'
+Object.defineProperty(WorkerEntrypoint.prototype, 'leave', { value() {} })
+Promise.prototype.then = () => {}
+export default {
+  fetch(request, env, ctx) {
+    Object.getPrototypeOf(ctx).waitUntil = () => {}
+    return new Response(word)
+  },
+}`
+
 const cellRows = z.array(
   z.object({
     workers: z.array(z.string()),
@@ -251,7 +262,7 @@ suite('loaded Workers', () => {
     let next = 0
     const { deaths } = await cell()
     const load = async (n: number): Promise<void> => {
-      const code = `export default { fetch: () => new Response('n${n}') }${padding}`
+      const code = `${stubborn}\nconst word = 'n${n}'${padding}`
       assert.equal(await said(code, `name=n${n}`), `n${n}`)
     }
     const loadAll = async (): Promise<void> => {

@@ -337,6 +337,30 @@ async function slow(loader: Loader): Promise<Response> {
   return new Response(await text(loader.get('slow', counted('slow', code))))
 }
 
+/** Ends its own isolate at every call, and has bent what it can so that nobody else ends it. */
+async function hostile(loader: Loader): Promise<Response> {
+  const code = `import { abortIsolate, exports, WorkerEntrypoint } from 'cloudflare:workers'
+    const nothing = () => {}
+    Object.defineProperty(WorkerEntrypoint.prototype, 'leave', { value: nothing })
+    for (const key of Object.keys(exports)) if (key !== 'default') delete exports[key]
+    Promise.prototype.then = undefined
+    export default {
+      fetch(request, env, ctx) {
+        Object.getPrototypeOf(ctx).waitUntil = nothing
+        if (request.url.endsWith('/end')) abortIsolate('by itself')
+        return new Response('there')
+      },
+    }`
+  const entrypoint = (): Entrypoint =>
+    loader
+      .get('hostile', counted('hostile', codeOf(code, { limits: { cpuMs: 5_000 } })))
+      .getEntrypoint()
+  await entrypoint().fetch(url)
+  await entrypoint().fetch(`${url}end`).catch(String)
+  const again = await (await entrypoint().fetch(url)).text()
+  return Response.json({ again, loaded: counts['hostile'] })
+}
+
 /** Fails to start the first time. */
 async function flaky(loader: Loader): Promise<Response> {
   const stub = loader.get('flaky', async () => {
@@ -353,6 +377,7 @@ export default {
     if (pathname === '/many') return many(env.B, searchParams)
     if (pathname === '/slow') return slow(env.B)
     if (pathname === '/flaky') return flaky(env.B)
+    if (pathname === '/hostile') return hostile(env.B)
     try {
       const result = await scenarios[decodeURIComponent(pathname.slice(1))]?.(env.B, context, env)
       return Response.json({ result })

@@ -58,18 +58,19 @@ declare const runtime: { waitUntil(work: Promise<unknown>): void }
 
 /**
  * What a loaded Worker is given, beside its own main module. Nobody but the loader can call it, or find
- * it among `exports`; a Worker may end its own isolate anyway. That is done behind an answer, because
- * workerd logs a call that ends so as an error of its own.
+ * it among `exports`; a Worker may end its own isolate anyway, and is not to keep itself from ending. That
+ * is done behind an answer, because workerd logs a call that ends so as an error of its own.
  */
-const guestSource = `import { abortIsolate, exports, WorkerEntrypoint } from 'cloudflare:workers'
+const guestSource = `import { abortIsolate, waitUntil, WorkerEntrypoint } from 'cloudflare:workers'
 export class Guest extends WorkerEntrypoint {
   hide(name) {
     if (this.ctx.exports) delete this.ctx.exports[name]
   }
   leave() {
-    this.ctx.waitUntil((async () => { await null; abortIsolate('recycled') })())
+    waitUntil((async () => { await null; abortIsolate('recycled') })())
   }
 }
+Object.freeze(Guest.prototype)
 `
 
 const sockets = 'cloudflare:sockets'
@@ -185,6 +186,9 @@ class WorkerLoader {
   /** Wraps the callback that says what to load. */
   #codeOf(guest: Guest, getCode: Function, name?: string): () => Promise<unknown> {
     return async () => {
+      // It has ended by itself, and is loaded under the same name again.
+      const isAgain = guest.isKnown && name !== undefined
+      if (isAgain) this.#settle(this.#native.get(guest.key, gone), name, guest)
       const room = name === undefined ? undefined : this.#makeRoom(name)
       const code: unknown = await getCode()
       await room

@@ -120,6 +120,24 @@ suite('a loader', () => {
     assert.equal(await eventually(async () => (await workerd.get('/flaky')) === '{}'), true)
   })
 
+  test('one that ends by itself is loaded anew, and no limit of it stays', async () => {
+    const limits = new Set<object>()
+    await using workerd = await start(shim, {
+      ...endless,
+      limitCpu() {
+        const limit = {}
+        limits.add(limit)
+        return { [Symbol.dispose]: () => void limits.delete(limit) }
+      },
+    })
+    const answer: unknown = JSON.parse(await workerd.get('/hostile'))
+    assert.deepEqual(answer, { again: 'there', loaded: 2 })
+    for (let n = 0; n < 70; n++) await many(workerd, `n${n}`)
+    // Others have come meanwhile.
+    assert.deepEqual(JSON.parse(await workerd.get('/hostile')), { again: 'there', loaded: 4 })
+    await eventually(() => limits.size === 0)
+  })
+
   test('says when one is called whose CPU time is limited, and when it has answered', async () => {
     const limits = new Set<object>()
     const asked: number[] = []
