@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import type { BackendHandler, BackendReply, Grant } from '#contract/backend.ts'
 import type { LiveBinding } from '#contract/binding.ts'
+import type { GuestPort } from '#contract/guests.ts'
 import { accountId, workerName } from '#contract/ids.ts'
 import type { Usage } from '#contract/usage.ts'
 
@@ -15,8 +16,15 @@ export const unused: Usage = {
   },
 }
 
+/** No Worker has loaded another. */
+const guests: GuestPort = {
+  limitCpu: () => assert.fail('nobody loads'),
+  fullness: () => undefined,
+}
+
 /** Where a house is that has no address. */
 export const nowhere = {
+  guests,
   domain: 'localhost',
   urlOf: (host: string): string => `http://${host}`,
   ownerOf: (): undefined => undefined,

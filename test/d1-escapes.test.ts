@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
+import { bindery } from '#test/command.ts'
 import { ask, database, deployAsker } from '#test/d1-worker.ts'
 import { ask as askApi, formOf, otherAccount, placeOf } from '#test/deployer.ts'
 import { startTestServer, type TestServer } from '#test/server.ts'
@@ -21,6 +22,11 @@ before(async () => {
   assert.ok('result' in made, JSON.stringify(made))
 })
 after(() => server[Symbol.asyncDispose]())
+
+test('an operator sees the process that a database is in', async () => {
+  const { stdout } = await bindery(['cells', '--data', server.dataDirectory])
+  assert.match(stdout, /^1 database \(d1\) +running +[\d.]+ [KM]i?B/m)
+})
 
 suite('there is no way out of a database', () => {
   const refused: readonly (readonly [sql: string, why: RegExp])[] = [

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import { z } from 'zod'
-import { bindery } from '#test/command.ts'
 import { type Asked, ask, database, deployAsker, rowsOf } from '#test/d1-worker.ts'
 import { call, placeOf } from '#test/deployer.ts'
 import { startTestServer, type TestServer } from '#test/server.ts'
@@ -208,12 +207,6 @@ suite('what user code is answered', () => {
     const rows = await rowsOf(server, worker, many)
     assert.equal(rows.length, 10_000)
   })
-})
-
-test('an operator sees the process that a database is in', async () => {
-  await result({ operation: 'first', sql: 'SELECT 1', params: [] })
-  const { stdout } = await bindery(['cells', '--data', server.dataDirectory])
-  assert.match(stdout, /^1 database \(d1\) +running +[\d.]+ [KM]i?B/m)
 })
 
 suite('what user code is told is wrong', () => {

@@ -217,6 +217,7 @@ suite('the configuration of a cell', () => {
       id,
       plan: plan('w', { bindings }),
       capabilities: new Map<string, string>(),
+      certificateSockets: new Map<string, string>(),
     }))
     const text = writeConfig(config({ slots }))
     const ids = [...text.matchAll(/workerLoader = \(id = "([^"]*)"\)/g)].map((match) => match[1])

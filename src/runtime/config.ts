@@ -1,14 +1,8 @@
 import { Buffer } from 'node:buffer'
 import type { Module, WorkerExports, WorkerPlan } from '#contract/cell.ts'
-import type {
-  BackendWire,
-  CryptoKeyWire,
-  ObjectsWire,
-  Shim,
-  Wire,
-  WorkerWire,
-} from '#contract/wire.ts'
+import type { BackendWire, ObjectsWire, Shim, Wire, WorkerWire } from '#contract/wire.ts'
 import { type Capnp, CapnpSymbol, capnpVoid, isList, renderCapnp } from './capnp.ts'
+import { keyOf } from './crypto-key.ts'
 import { receiverName } from './event-message.ts'
 import { guestTails, mayLoad, moduleOfShim, shimsOf, wrappedBy } from './shims.ts'
 import type { Door, Slot } from './slots.ts'
@@ -374,28 +368,6 @@ function splitOf({ slots, splitSource: entrypoint }: CellConfig): Capnp {
     ],
     globalOutbound: nobody,
   }
-}
-
-function keyOf(key: CryptoKeyWire): Capnp {
-  const { format, data, algorithm, usages } = key
-  const formats: Readonly<Record<typeof format, Capnp>> = {
-    raw: new Uint8Array(Buffer.from(data, 'base64')),
-    pkcs8: pem('PRIVATE KEY', data),
-    spki: pem('PUBLIC KEY', data),
-    jwk: data,
-  }
-  return {
-    [format]: formats[format],
-    algorithm:
-      typeof algorithm === 'string' ? { name: algorithm } : { json: JSON.stringify(algorithm) },
-    usages: usages.map((usage) => new CapnpSymbol(usage)),
-  }
-}
-
-/** The Base64 of a DER structure as the PEM text that workerd takes. */
-function pem(label: string, base64: string): string {
-  const lines = base64.match(/.{1,64}/g) ?? []
-  return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`
 }
 
 function backendName(slot: Slot, name: string): string {

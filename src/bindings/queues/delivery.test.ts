@@ -46,8 +46,7 @@ const events: EventPort = {
     return { [Symbol.dispose]: () => void listeners.delete(listener) }
   },
 }
-const guests = { limitCpu: () => assert.fail('nobody loads'), fullness: () => undefined }
-const house = { ...nowhere, guests, events, bindings: () => [], queues: live.queues }
+const house = { ...nowhere, events, bindings: () => [], queues: live.queues }
 const started = live.start?.(house)
 after(async () => {
   await started?.[Symbol.asyncDispose]()
