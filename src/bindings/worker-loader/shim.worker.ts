@@ -73,6 +73,9 @@ export class Guest extends WorkerEntrypoint {
 Object.freeze(Guest.prototype)
 `
 
+/** How long a new Worker waits for those that go. */
+const longestLeaveMs = 1_000
+
 const sockets = 'cloudflare:sockets'
 const socketsModule = `const builtin = process.getBuiltinModule('cloudflare:sockets')
 const sockets = { connect: builtin.connect }
@@ -253,25 +256,37 @@ class WorkerLoader {
   async #makeRoom(newest: string): Promise<void> {
     const { fetcher, keptWorkers, keptCodeBytes } = this.#inner
     const asked = fetcher.fetch('http://loader/load').catch(() => undefined)
-    this.#letGo(newest, ({ count, bytes }) => count > keptWorkers || bytes > keptCodeBytes)
+    await this.#letGo(newest, ({ count, bytes }) => count > keptWorkers || bytes > keptCodeBytes)
     if ((await asked)?.status !== 507) return
     const half = this.#guests.size / 2
-    this.#letGo(newest, ({ count }) => count > half)
+    await this.#letGo(newest, ({ count }) => count > half)
   }
 
-  /** Lets go of those that were asked for longest ago, while there is too much. */
-  #letGo(newest: string, isTooMuch: (kept: { count: number; bytes: number }) => boolean): void {
+  /**
+   * Lets go of those that were asked for longest ago, while there is too much. They are waited for: of
+   * many requests at once that do not wait, none has its isolate freed.
+   */
+  async #letGo(
+    newest: string,
+    isTooMuch: (kept: { count: number; bytes: number }) => boolean,
+  ): Promise<void> {
+    const leaving: Promise<unknown>[] = []
     const kept = { count: this.#guests.size, bytes: 0 }
     for (const { codeBytes } of this.#guests.values()) kept.bytes += codeBytes
     for (const [name, guest] of this.#guests) {
-      if (!isTooMuch(kept)) return
+      if (!isTooMuch(kept)) break
       if (name === newest || !guest.isMovable) continue
       this.#guests.delete(name)
       kept.count -= 1
       kept.bytes -= guest.codeBytes
       const stub = this.#native.get(guest.key, gone)
-      runtime.waitUntil(stub.getEntrypoint(this.#hidden).leave().catch(ignore))
+      leaving.push(stub.getEntrypoint(this.#hidden).leave().catch(ignore))
     }
+    if (leaving.length === 0) return
+    const all = Promise.all(leaving)
+    runtime.waitUntil(all)
+    // One that has not started yet may take any time.
+    await Promise.race([all, scheduler.wait(longestLeaveMs)])
   }
 }
 
