@@ -263,8 +263,8 @@ class WorkerLoader {
   }
 
   /**
-   * Lets go of those that were asked for longest ago, while there is too much. They are waited for: of
-   * many requests at once that do not wait, none has its isolate freed.
+   * Lets go of those that were asked for longest ago, while there is too much. They are waited for, and
+   * not by `waitUntil`: of many requests at once that go on after their answers, none has the isolate freed.
    */
   async #letGo(
     newest: string,
@@ -283,10 +283,8 @@ class WorkerLoader {
       leaving.push(stub.getEntrypoint(this.#hidden).leave().catch(ignore))
     }
     if (leaving.length === 0) return
-    const all = Promise.all(leaving)
-    runtime.waitUntil(all)
     // One that has not started yet may take any time.
-    await Promise.race([all, scheduler.wait(longestLeaveMs)])
+    await Promise.race([Promise.all(leaving), scheduler.wait(longestLeaveMs)])
   }
 }
 
