@@ -1,36 +1,40 @@
-import { serveHelp } from '#config'
 import { messageOf, OperatorError } from '#contract/errors.ts'
-import { account, accountHelp } from './account.ts'
-import { cells, cellsHelp } from './cells.ts'
-import { d1, d1Help } from './d1.ts'
-import { domain, domainHelp } from './domain.ts'
-import { objects, objectsHelp } from './objects.ts'
-import { proxyConfig, proxyConfigHelp } from './proxy-config.ts'
-import { s3Key, s3KeyHelp } from './s3-key.ts'
-import { schedules, schedulesHelp } from './schedules.ts'
-import { serve } from './serve.ts'
-import { start } from './start.ts'
-import { token, tokenHelp } from './token.ts'
 
-/** Every verb of the command line. A verb resolves when it is done; `serve` when it was stopped. */
-const verbs: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
-  serve,
-  start,
-  token,
-  account,
-  domain,
-  cells,
-  do: objects,
-  cron: schedules,
-  d1,
-  's3-key': s3Key,
-  'proxy-config': proxyConfig,
-  help: async () => print(help),
-  '--help': async () => print(help),
-  '-h': async () => print(help),
+type Verb = (args: readonly string[]) => Promise<void>
+
+/**
+ * Every verb of the command line. A verb resolves when it is done; `serve` when it was stopped. Each is
+ * loaded when it is asked for: most need little, and to load the whole server takes half a second.
+ */
+const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
+  serve: async () => (await import('./serve.ts')).serve,
+  start: async () => (await import('./start.ts')).start,
+  token: async () => (await import('./token.ts')).token,
+  account: async () => (await import('./account.ts')).account,
+  domain: async () => (await import('./domain.ts')).domain,
+  cells: async () => (await import('./cells.ts')).cells,
+  do: async () => (await import('./objects.ts')).objects,
+  cron: async () => (await import('./schedules.ts')).schedules,
+  d1: async () => (await import('./d1.ts')).d1,
+  's3-key': async () => (await import('./s3-key.ts')).s3Key,
+  'proxy-config': async () => (await import('./proxy-config.ts')).proxyConfig,
+  help: async () => printHelp,
+  '--help': async () => printHelp,
+  '-h': async () => printHelp,
 }
 
-const help = `Bindery: Cloudflare Workers with every binding, on your own machines.
+async function printHelp(): Promise<void> {
+  const { serveHelp } = await import('#config')
+  const { tokenHelp } = await import('./token.ts')
+  const { accountHelp } = await import('./account.ts')
+  const { domainHelp } = await import('./domain.ts')
+  const { objectsHelp } = await import('./objects.ts')
+  const { cellsHelp } = await import('./cells.ts')
+  const { schedulesHelp } = await import('./schedules.ts')
+  const { d1Help } = await import('./d1.ts')
+  const { s3KeyHelp } = await import('./s3-key.ts')
+  const { proxyConfigHelp } = await import('./proxy-config.ts')
+  process.stdout.write(`Bindery: Cloudflare Workers with every binding, on your own machines.
 
 ${serveHelp}
 bindery start           serve, and deploy the example in examples/tour
@@ -44,17 +48,15 @@ ${d1Help}
 ${s3KeyHelp}
 ${proxyConfigHelp}
 A client needs no more than   set -a; . DIR/admin.env; set +a
-`
-
-function print(text: string): void {
-  process.stdout.write(text)
+`)
 }
 
 async function main(): Promise<void> {
   const [name = 'help', ...args] = process.argv.slice(2)
-  const verb = verbs[name]
-  if (!verb) throw new OperatorError(`There is no verb "${name}". Try: bindery help`)
-  if (args.includes('--help') || args.includes('-h')) return print(help)
+  const load = Object.hasOwn(verbs, name) ? verbs[name] : undefined
+  if (!load) throw new OperatorError(`There is no verb "${name}". Try: bindery help`)
+  if (args.includes('--help') || args.includes('-h')) return printHelp()
+  const verb = await load()
   await verb(args)
 }
 
