@@ -31,6 +31,7 @@ const tasks = {
     process.env.BINDERY_TEST_SOAK_SECONDS ??= '600'
     process.env.BINDERY_TEST_WRANGLERS ??= 'all'
     process.env.BINDERY_TEST_FLIPS ??= '300'
+    process.env.BINDERY_TEST_DAMAGES ??= '200'
     process.env.BINDERY_TEST_D1_MEGABYTES ??= '1000'
     process.env.BINDERY_TEST_LOADED_WORKERS ??= '10000'
     return (
@@ -38,9 +39,17 @@ const tasks = {
       (await soak('test/crash.test.ts', '200')) ||
       (await soak('test/objects-crash.test.ts', '1000')) ||
       (await soak('test/d1-crash.test.ts', '1000')) ||
-      (await test(['src/drivers/history/local/faults.test.ts', 'test/d1-large.test.ts'], {
-        timeoutMs: 3_600_000,
-      })) ||
+      (await soak('test/secrets-store-crash.test.ts', '50')) ||
+      (await test(
+        [
+          'src/drivers/history/local/faults.test.ts',
+          'test/d1-large.test.ts',
+          'test/d1-damage.test.ts',
+        ],
+        {
+          timeoutMs: 3_600_000,
+        },
+      )) ||
       (await test(['test/worker-loader.test.ts'], { timeoutMs: 3_600_000 })) ||
       // 250 messages a kill.
       (await soak('test/queues-crash.test.ts', '400')) ||

@@ -13,7 +13,7 @@ import { startTestServer, type TestServer } from '#test/server.ts'
 
 // Bytes that are not what was written: a database is exactly what it was, or says that it is not.
 
-const rounds = Number(process.env['BINDERY_TEST_DAMAGES'] ?? 40)
+const rounds = Number(process.env['BINDERY_TEST_DAMAGES'] ?? 30)
 const random = numbersFrom(seed)
 const below = (limit: number): number => Math.floor(random() * limit)
 

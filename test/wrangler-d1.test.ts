@@ -29,7 +29,7 @@ withNewestAndOldest('D1', (wrangler) => {
     return (await wrangler.json(results, args)).map((each) => each.results)
   }
 
-  test('databases are created, listed, shown and deleted', async () => {
+  wrangler.testAlike('databases are created, listed, shown and deleted', async () => {
     assert.match(await d1('create', 'first'), /database_id/)
     await wrangler.fails(['d1', 'create', 'first'], /already exists/)
     const all = await wrangler.json(listed, ['d1', 'list', '--json'])
@@ -104,7 +104,7 @@ withNewestAndOldest('D1', (wrangler) => {
     assert.deepEqual(JSON.parse(visited), [{ name: 'nobody;' }])
   })
 
-  test('a database is exported', async () => {
+  wrangler.testAlike('a database is exported', async () => {
     await d1('create', 'exported')
     await rows(
       'exported',

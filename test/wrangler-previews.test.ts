@@ -124,22 +124,25 @@ withNewestAndOldest('versions that run side by side', (wrangler) => {
     return assert.equal(await at(cwd), 'one')
   })
 
-  test('a version that implements Durable Objects has no preview, and nobody is told of one', async () => {
-    const cwd = 'objects'
-    const source = `import { DurableObject } from 'cloudflare:workers'
+  wrangler.testAlike(
+    'a version that implements Durable Objects has no preview, and nobody is told of one',
+    async () => {
+      const cwd = 'objects'
+      const source = `import { DurableObject } from 'cloudflare:workers'
       export class Counter extends DurableObject {}
       export default { fetch: () => new Response('objects') }`
-    const config = {
-      durable_objects: { bindings: [{ name: 'COUNTER', class_name: 'Counter' }] },
-      migrations: [{ tag: 'v1', new_sqlite_classes: ['Counter'] }],
-    }
-    const id = await deploy(cwd, source, config)
-    assert.deepEqual([await at(`${id.slice(0, 8)}-${cwd}`), await at(cwd)], [404, 'objects'])
-    const said = await wrangler.ok(['versions', 'upload'], { cwd })
-    assert.doesNotMatch(said, /Preview URL/)
-  })
+      const config = {
+        durable_objects: { bindings: [{ name: 'COUNTER', class_name: 'Counter' }] },
+        migrations: [{ tag: 'v1', new_sqlite_classes: ['Counter'] }],
+      }
+      const id = await deploy(cwd, source, config)
+      assert.deepEqual([await at(`${id.slice(0, 8)}-${cwd}`), await at(cwd)], [404, 'objects'])
+      const said = await wrangler.ok(['versions', 'upload'], { cwd })
+      assert.doesNotMatch(said, /Preview URL/)
+    },
+  )
 
-  test('the API says where a version is', async () => {
+  wrangler.testAlike('the API says where a version is', async () => {
     const cwd = 'shown'
     const id = await deploy(cwd, says('one'))
     const place = placeOf(wrangler.server)

@@ -78,7 +78,7 @@ withNewestAndOldest('queues', (wrangler) => {
     await wrangler.fails(['queues', 'info', 'first'], /does not exist/)
   })
 
-  test('are paused, resumed and purged', async () => {
+  wrangler.testAlike('are paused, resumed and purged', async () => {
     await makeQueue(place, 'holding')
     await wrangler.ok(['queues', 'pause-delivery', 'holding'])
     const { queue_id: id, settings: paused } = await queueOf('holding')

@@ -96,7 +96,7 @@ withNewestAndOldest('routes', (wrangler) => {
     await assertVisits(wrangler, { 'example.com/api/x': 404, 'shop.test/': 404 })
   })
 
-  test('what can not be routed says why', async () => {
+  wrangler.testAlike('what can not be routed says why', async () => {
     await deploy('owner', { routes: ['example.com/owned/*'] })
     const cases: readonly (readonly [object, RegExp])[] = [
       [{ routes: ['example.com/owned/*'] }, /assigned to (another worker|routes)[^]*owned|10020/],

@@ -94,7 +94,7 @@ withNewestAndOldest('versions and secrets', (wrangler) => {
     assert.match(await wrangler.ok(['deployments', 'list'], { cwd }), /Source: +Rollback/)
   })
 
-  test('a version of a Worker that is not there is refused', async () => {
+  wrangler.testAlike('a version of a Worker that is not there is refused', async () => {
     const cwd = 'unborn'
     await wrangler.project(cwd, {}, { 'index.js': says('?') })
     await wrangler.fails(['versions', 'upload'], /not (yet )?exist/, { cwd })
@@ -102,7 +102,7 @@ withNewestAndOldest('versions and secrets', (wrangler) => {
     assert.equal((await wrangler.server.visit(cwd)).status, 404)
   })
 
-  test('secrets are put, listed, changed at once and deleted', async () => {
+  wrangler.testAlike('secrets are put, listed, changed at once and deleted', async () => {
     const cwd = 'vault'
     await wrangler.project(cwd, {}, { 'index.js': showEnv, 'some.json': { B: 'two', C: 'drei ß' } })
     await wrangler.ok(['deploy'], { cwd })
@@ -145,7 +145,7 @@ withNewestAndOldest('versions and secrets', (wrangler) => {
     assert.deepEqual(await envOf(cwd), { EARLY: 'bird' })
   })
 
-  test('secrets of versions take effect when they are deployed', async () => {
+  wrangler.testAlike('secrets of versions take effect when they are deployed', async () => {
     const cwd = 'later'
     const files = { 'index.js': showEnv, 'some.json': { B: '2', C: '3' } }
     await wrangler.project(cwd, { vars: { V: 'v' } }, files)

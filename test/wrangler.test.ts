@@ -172,7 +172,7 @@ withEachWrangler('deploy', (wrangler) => {
     return all.find((each) => each.title.endsWith(title))?.id ?? assert.fail(`no ${title}`)
   }
 
-  test('a script in the service-worker format, with its parts', async () => {
+  wrangler.testAlike('a script in the service-worker format, with its parts', async () => {
     const config = {
       main: 'worker.js',
       vars: { TEXT: 'global' },
@@ -299,7 +299,7 @@ withEachWrangler('deploy', (wrangler) => {
     assert.equal((await wrangler.server.visit('staying')).status, 404)
   })
 
-  test('what was deployed survives a restart and a crash of the server', async () => {
+  wrangler.testAlike('what was deployed survives a restart and a crash of the server', async () => {
     await wrangler.project('lasting', {}, { 'index.js': says('as before') })
     await wrangler.ok(['deploy'], { cwd: 'lasting' })
     await wrangler.server.restart()

@@ -16,7 +16,7 @@ type Moment = { readonly bookmark: string; readonly content: string }
 type Scene = { readonly name: string; readonly folder: string; readonly moments: readonly Moment[] }
 
 /** About as many in each place of each scene; more of them in `npm run soak`. */
-const flipsOfEach = Number(process.env['BINDERY_TEST_FLIPS'] ?? 18)
+const flipsOfEach = Number(process.env['BINDERY_TEST_FLIPS'] ?? 10)
 
 const root = await temporaryFolder()
 const random = numbersFrom(seed)
