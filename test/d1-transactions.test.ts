@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { type Asked, ask, database, deployAsker, rowsOf } from '#test/d1-worker.ts'
+import { type Asked, ask, database, deployAsker, resultOf, rowsOf } from '#test/d1-worker.ts'
 import { placeOf } from '#test/deployer.ts'
 import { startTestServer, type TestServer } from '#test/server.ts'
 
@@ -23,11 +23,7 @@ before(async () => {
 })
 after(() => server[Symbol.asyncDispose]())
 
-async function result(asked: Asked): Promise<unknown> {
-  const answer = await ask(server, worker, asked)
-  assert.ok('result' in answer, JSON.stringify(answer))
-  return answer.result
-}
+const result = (asked: Asked): Promise<unknown> => resultOf(server, worker, asked)
 
 test('a statement that fails half-way leaves nothing, whatever it says', async () => {
   await result({ operation: 'run', sql: 'CREATE TABLE half (a UNIQUE)' })

@@ -96,6 +96,13 @@ export async function ask(server: TestServer, worker: string, asked: Asked): Pro
   return told.parse(await post(server, worker, asked))
 }
 
+/** The same, of a call that succeeds. */
+export async function resultOf(server: TestServer, worker: string, asked: Asked): Promise<unknown> {
+  const answer = await ask(server, worker, asked)
+  assert.ok('result' in answer, JSON.stringify(answer))
+  return answer.result
+}
+
 /** Has it ask one after the other, in one request. */
 export async function askAll(
   server: TestServer,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import { z } from 'zod'
-import { type Asked, ask, database, deployAsker, rowsOf } from '#test/d1-worker.ts'
+import { type Asked, ask, database, deployAsker, resultOf, rowsOf } from '#test/d1-worker.ts'
 import { call, placeOf } from '#test/deployer.ts'
 import { startTestServer, type TestServer } from '#test/server.ts'
 
@@ -30,11 +30,7 @@ before(async () => {
 })
 after(() => server[Symbol.asyncDispose]())
 
-async function result(asked: Asked): Promise<unknown> {
-  const answer = await ask(server, worker, asked)
-  assert.ok('result' in answer, JSON.stringify(answer))
-  return answer.result
-}
+const result = (asked: Asked): Promise<unknown> => resultOf(server, worker, asked)
 
 const meta = z.strictObject({
   served_by: z.string(),

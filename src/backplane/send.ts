@@ -1,5 +1,5 @@
-import { Buffer } from 'node:buffer'
 import type { BackendReply } from '#contract/backend.ts'
+import { headersOf, isWhole } from '#contract/reply.ts'
 import type { Http1Response } from '#http1/response.ts'
 
 /** Sends a reply. Resolves when all of it is handed over, or nobody is there to read any more. */
@@ -17,26 +17,13 @@ export async function sendReply(response: Http1Response, reply: BackendReply): P
 }
 
 async function send(response: Http1Response, reply: BackendReply): Promise<void> {
-  const { status, reason, headers = {}, body } = reply
-  const fields = Object.entries(headers).flat()
-  if (body === undefined || typeof body === 'string' || body instanceof Uint8Array) {
-    const length = typeof body === 'string' ? Buffer.byteLength(body) : (body?.byteLength ?? 0)
-    // A reply to HEAD says how long it would have been, and one without content nothing.
-    const saysLength = status !== 204 && status !== 304 && !hasLength(headers)
-    if (saysLength) fields.push('Content-Length', String(length))
-    response.writeHead(status, fields, reason)
-    response.end(body)
-    return
-  }
-  response.writeHead(status, fields, reason)
+  const { status, reason, body } = reply
+  response.writeHead(status, Object.entries(headersOf(reply)).flat(), reason)
+  if (isWhole(body)) return response.end(body)
   for await (const piece of body) {
     if (response.destroyed) return
     response.write(piece)
     await response.sent()
   }
   response.end()
-}
-
-function hasLength(headers: NonNullable<BackendReply['headers']>): boolean {
-  return Object.keys(headers).some((name) => name.toLowerCase() === 'content-length')
 }

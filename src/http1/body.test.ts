@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { numbersFrom, seed } from '#test/random.ts'
+import { seed } from '#test/random.ts'
 import { type BodyReader, ChunkReader, EndlessReader, LengthReader } from './body.ts'
+import { cuts } from './cuts-fixture.ts'
 import { Malformed } from './malformed.ts'
 
 const allowance = 64
@@ -26,23 +27,6 @@ function readIn(make: () => BodyReader, pieces: readonly Buffer[]): unknown {
     return error instanceof Malformed ? error.status : error
   }
   return reader.isDone ? [body, behind] : body
-}
-
-function cuts(text: string): readonly Buffer[][] {
-  const bytes = Buffer.from(text, 'latin1')
-  const number = numbersFrom(seed)
-  const ways: Buffer[][] = [[bytes], [...bytes].map((byte) => Buffer.from([byte]))]
-  for (let at = 1; at < bytes.length; at++) ways.push([bytes.subarray(0, at), bytes.subarray(at)])
-  for (let n = 0; n < 20; n++) {
-    const pieces: Buffer[] = []
-    for (let at = 0; at < bytes.length;) {
-      const next = at + 1 + Math.floor(number() * 6)
-      pieces.push(bytes.subarray(at, next))
-      at = next
-    }
-    ways.push(pieces)
-  }
-  return ways
 }
 
 const chunks: readonly (readonly [string, string, unknown])[] = [
@@ -95,7 +79,7 @@ const chunks: readonly (readonly [string, string, unknown])[] = [
 suite(`bodies, cut with seed ${seed}`, () => {
   for (const [title, text, expected] of chunks) {
     test(`chunks: ${title}`, () => {
-      for (const pieces of cuts(text)) {
+      for (const pieces of cuts(text, 6)) {
         assert.deepEqual(
           readIn(() => new ChunkReader(allowance), pieces),
           expected,
@@ -112,7 +96,7 @@ suite(`bodies, cut with seed ${seed}`, () => {
   ]
   for (const [length, text, expected] of lengths) {
     test(`${length} of "${text}"`, () => {
-      for (const pieces of cuts(text)) {
+      for (const pieces of cuts(text, 6)) {
         assert.deepEqual(
           readIn(() => new LengthReader(length), pieces),
           expected,
@@ -122,7 +106,7 @@ suite(`bodies, cut with seed ${seed}`, () => {
   }
 
   test('all that comes', () => {
-    for (const pieces of cuts('hello')) {
+    for (const pieces of cuts('hello', 6)) {
       assert.deepEqual(
         readIn(() => new EndlessReader(), pieces),
         'hello',

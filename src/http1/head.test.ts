@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { numbersFrom, seed } from '#test/random.ts'
+import { seed } from '#test/random.ts'
+import { cuts } from './cuts-fixture.ts'
 import { readRequestLine } from './framing.ts'
 import { HeadReader } from './head.ts'
 import { Malformed } from './malformed.ts'
@@ -25,24 +26,6 @@ function readIn(pieces: readonly Buffer[]): unknown {
   if (end < 0) return 'incomplete'
   const { line, fields } = reader.take(bytes)
   return [line, ...fields, bytes.toString('latin1', end)]
-}
-
-/** In one piece, in two at every place, byte by byte, and at random places. */
-function cuts(text: string): readonly Buffer[][] {
-  const bytes = Buffer.from(text, 'latin1')
-  const number = numbersFrom(seed)
-  const ways: Buffer[][] = [[bytes], [...bytes].map((byte) => Buffer.from([byte]))]
-  for (let at = 1; at < bytes.length; at++) ways.push([bytes.subarray(0, at), bytes.subarray(at)])
-  for (let n = 0; n < 20; n++) {
-    const pieces: Buffer[] = []
-    for (let at = 0; at < bytes.length;) {
-      const next = at + 1 + Math.floor(number() * 12)
-      pieces.push(bytes.subarray(at, next))
-      at = next
-    }
-    ways.push(pieces)
-  }
-  return ways
 }
 
 const get = 'GET / HTTP/1.1\r\n'
